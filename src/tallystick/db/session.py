@@ -1,0 +1,51 @@
+"""Connections to PostgreSQL: one engine a process, and what counts as the database being away."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from tallystick.errors import ConfigurationError
+from tallystick.settings import Settings
+
+_AWAY: Final = ("57P01", "57P02", "57P03", "53", "08", "25006")
+"""SQLSTATEs (or their class) of a server that stops, starts, lacks resources, or is a read-only standby."""
+
+
+def open_engine(settings: Settings) -> AsyncEngine:
+    """The engine of this process; nothing is connected yet.
+
+    Connections are checked before use, so that a restart of PostgreSQL is not noticed by the first caller.
+    Raises ConfigurationError when the URL cannot be read.
+    """
+    try:
+        url = make_url(settings.database_url).set(drivername="postgresql+asyncpg")
+    except ValueError as error:
+        raise ConfigurationError("DATABASE_URL is not a database URL.") from error
+    return create_async_engine(
+        url,
+        pool_size=settings.database_pool_size,
+        max_overflow=0,
+        pool_timeout=settings.database_timeout_s,
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": settings.database_timeout_s,
+            "server_settings": {"application_name": "tallystick", "timezone": "UTC"},
+        },
+    )
+
+
+def database_is_away(error: BaseException) -> bool:
+    """Whether an error says that PostgreSQL is down, restarting or full, rather than that data is bad."""
+    if isinstance(error, PoolTimeoutError | OSError | TimeoutError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    sqlstate = getattr(error.orig, "sqlstate", None) or ""
+    if sqlstate:
+        return sqlstate.startswith(_AWAY)
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)

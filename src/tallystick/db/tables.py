@@ -1,0 +1,313 @@
+"""The one schema: every table with its checks, foreign keys and the indexes that a query needs.
+
+Alembic's migrations build the same database (a test compares the two dumps). Stripe's and our ids are
+``COLLATE "C"``: they are compared byte for byte, and their time-ordered prefix keeps index pages warm.
+Times are ``timestamptz`` in UTC, amounts ``bigint`` in minor units.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Connection,
+    Date,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import UserDefinedType
+
+from tallystick.db.ledger_guards import LEDGER_GUARDS
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Xid8(UserDefinedType[int]):
+    """PostgreSQL's 64-bit transaction id."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The column's type in DDL."""
+        return "xid8"
+
+
+def _id(name: str = "id", **options: Any) -> Column[str]:
+    return Column(name, Text(collation="C"), **options)
+
+
+def _at(name: str, *, now: bool = False, **options: Any) -> Column[Any]:
+    default = {"server_default": func.now(), "nullable": False} if now else {}
+    return Column(name, DateTime(timezone=True), **{**default, **options})
+
+
+def _one_of(column: str, *values: str) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+PAYMENT_STATUSES = (
+    "unknown", "requires_payment_method", "requires_confirmation", "requires_action",
+    "processing", "requires_capture", "canceled", "succeeded",
+)  # fmt: skip
+REFUND_STATUSES = ("unknown", "pending", "requires_action", "succeeded", "canceled", "failed")
+
+payments = Table(
+    "payments",
+    metadata,
+    _id(primary_key=True),
+    Column("origin", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    # which report gave the state, and which one the charge: see payments/status.py
+    Column("state_order", Text(collation="C"), nullable=False, server_default=""),
+    Column("charge_order", Text(collation="C"), nullable=False, server_default=""),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("amount_capturable", BigInteger, nullable=False, server_default="0"),
+    Column("amount_captured", BigInteger, nullable=False, server_default="0"),
+    Column("livemode", Boolean, nullable=False),
+    _id("stripe_payment_intent", unique=True),
+    _id("stripe_charge"),
+    Column("customer", Text),
+    Column("description", Text),
+    Column("metadata", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("capture_method", Text),
+    Column("payment_method", Text),
+    Column("client_secret", Text),
+    Column("cancellation_reason", Text),
+    Column("last_error", JSONB),
+    Column("next_action", JSONB),
+    _at("created_at", nullable=False),
+    _at("updated_at", now=True),
+    _one_of("status", *PAYMENT_STATUSES),
+    _one_of("origin", "api", "adopted"),
+    CheckConstraint("amount >= 0 AND amount_capturable >= 0 AND amount_captured >= 0", name="amounts"),
+    Index("ix_payments_created_at_id", "created_at", "id"),
+)
+
+# payment_id is no foreign key: a refund's event may arrive before any event of its payment (docs/adr/0003).
+refunds = Table(
+    "refunds",
+    metadata,
+    _id(primary_key=True),
+    _id("payment_id"),
+    Column("status", Text, nullable=False),
+    Column("state_order", Text(collation="C"), nullable=False, server_default=""),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    _id("stripe_refund", unique=True),
+    _id("stripe_payment_intent"),
+    _id("stripe_charge"),
+    Column("reason", Text),
+    Column("failure_reason", Text),
+    Column("metadata", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    _at("created_at", nullable=False),
+    _at("updated_at", now=True),
+    _one_of("status", *REFUND_STATUSES),
+    CheckConstraint("amount > 0", name="amount"),
+    Index("ix_refunds_payment_id", "payment_id"),
+)
+
+webhook_events = Table(
+    "webhook_events",
+    metadata,
+    _id(primary_key=True),
+    Column("seq", BigInteger, Identity(always=True), nullable=False),
+    Column("type", Text, nullable=False),
+    Column("api_version", Text),
+    Column("livemode", Boolean, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # byte for byte as signed
+    Column("status", Text, nullable=False, server_default="pending"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _at("created_at", nullable=False),
+    _at("received_at", now=True),
+    _at("ring_at", nullable=False),  # when the sweep rings for it, again or at last
+    _at("finished_at"),
+    UniqueConstraint("seq"),
+    _one_of("status", "pending", "processed", "ignored", "dead", "discarded"),
+    Index("ix_webhook_events_ring_at", "ring_at", postgresql_where=text("status = 'pending'")),
+    Index("ix_webhook_events_status_seq", "status", "seq", postgresql_where=text("status = 'dead'")),
+)
+
+event_attempts = Table(
+    "event_attempts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("event_id", Text(collation="C"), ForeignKey("webhook_events.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    _at("failed_at", now=True),
+    Column("error_code", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("traceback", Text, nullable=False),
+    Index("ix_event_attempts_event_id", "event_id"),
+)
+
+fetched_objects = Table(
+    "fetched_objects",
+    metadata,
+    _id("question", primary_key=True),
+    Column("answer", LargeBinary),  # JSON as Stripe sent it; null: Stripe knows no such object
+    _at("fetched_at", now=True),
+)
+
+balance_transactions = Table(
+    "balance_transactions",
+    metadata,
+    _id(primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("body", LargeBinary),  # null until fetched
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("error", Text),
+    _at("seen_at", now=True),
+    _at("due_at", now=True),
+    _at("posted_at"),
+    _one_of("status", "wanted", "fetched", "posted", "missing", "dead"),
+    CheckConstraint("body IS NOT NULL OR status IN ('wanted', 'missing')", name="body"),
+    Index(
+        "ix_balance_transactions_due_at", "due_at", postgresql_where=text("status IN ('wanted', 'fetched')")
+    ),
+)
+
+ledger_accounts = Table(
+    "ledger_accounts",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("name", Text(collation="C"), nullable=False),
+    Column("currency", Text(collation="C"), nullable=False),
+    Column("type", Text, nullable=False),
+    _at("created_at", now=True),
+    UniqueConstraint("name", "currency"),
+    UniqueConstraint("id", "currency"),
+    _one_of("type", "asset", "liability", "equity", "revenue", "contra_revenue", "expense"),
+)
+
+# payment_id is no foreign key, as in refunds; source is an event, a balance transaction or an operator.
+ledger_transactions = Table(
+    "ledger_transactions",
+    metadata,
+    Column("id", BigInteger, Identity(always=True, cache=1), primary_key=True),
+    Column("effect_key", Text(collation="C"), nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    _at("occurred_at", nullable=False),
+    Column("accounting_on", Date, nullable=False),
+    _at("posted_at", now=True),
+    _id("source", nullable=False),
+    _id("payment_id"),
+    Column("rule_version", SmallInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("xact", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    CheckConstraint("octet_length(digest) = 32", name="digest"),
+    Index("ix_ledger_transactions_payment_id", "payment_id", postgresql_where=text("payment_id IS NOT NULL")),
+)
+
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("transaction_id", BigInteger, ForeignKey("ledger_transactions.id"), primary_key=True),
+    Column("position", SmallInteger, primary_key=True),
+    Column("account_id", Integer, nullable=False),
+    Column("direction", SmallInteger, nullable=False),  # 1 debit, -1 credit
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", Text(collation="C"), nullable=False),
+    ForeignKeyConstraint(
+        ["account_id", "currency"],
+        ["ledger_accounts.id", "ledger_accounts.currency"],
+        name="fk_ledger_entries_account_id",
+    ),
+    CheckConstraint("direction IN (1, -1)", name="direction"),
+    CheckConstraint("amount > 0", name="amount"),
+)
+account_balances = Table(
+    "account_balances",
+    metadata,
+    Column("account_id", Integer, ForeignKey("ledger_accounts.id"), primary_key=True),
+    Column("debits", BigInteger, nullable=False),
+    Column("credits", BigInteger, nullable=False),
+    _at("updated_at", now=True),
+    CheckConstraint("debits >= 0 AND credits >= 0", name="sums"),
+)
+
+effect_dates = Table(
+    "effect_dates",
+    metadata,
+    Column("transaction_id", BigInteger, ForeignKey("ledger_transactions.id"), primary_key=True),
+    _at("occurred_at", primary_key=True),
+    Column("source", Text, nullable=False),
+    _at("heard_at", now=True),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("notice_key", Text(collation="C"), nullable=False, unique=True),
+    Column("type", Text, nullable=False),
+    _id("payment_id"),
+    Column("data", JSONB, nullable=False),
+    _at("created_at", now=True),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _id(primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("hint", Text, nullable=False),  # the last characters, to tell keys apart
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("scopes", ARRAY(Text), nullable=False),
+    _at("created_at", now=True),
+    _at("expires_at"),
+    _at("revoked_at"),
+    _at("last_used_at"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("api_key_id", Text(collation="C"), ForeignKey("api_keys.id"), primary_key=True),
+    Column("key", Text(collation="C"), primary_key=True),
+    Column("request_hash", LargeBinary, nullable=False),
+    _id("resource_id"),  # the payment or refund that the first request began
+    Column("response_status", SmallInteger),
+    Column("response_body", LargeBinary),
+    _at("locked_at", now=True),
+    _at("created_at", now=True),
+    _at("finished_at"),
+    CheckConstraint("(finished_at IS NULL) = (response_status IS NULL)", name="finished"),
+)
+
+
+def _create_guards(_metadata: MetaData, connection: Connection, **_: Any) -> None:
+    for statement in LEDGER_GUARDS:
+        connection.exec_driver_sql(statement)
+
+
+event.listen(metadata, "after_create", _create_guards)

@@ -1,0 +1,1 @@
+"""What Stripe's events mean: pure functions of payload and stored facts."""

@@ -1,0 +1,173 @@
+"""Stripe's balance transactions: one signed rule and one table. Pure.
+
+``balance_transaction:TXN``: debit our balance at Stripe by the net, debit a fee account for each fee line,
+credit the counter account by the amount; a negative amount swaps the sides. The counter account is chosen
+by reporting category, then by type. A type that is in no row goes to suspense: posted, never dropped.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tallystick.events.charges import Capture, charge_effects
+from tallystick.events.refunds import refund_effects
+from tallystick.events.spec import NO_EFFECTS, Effects, moment
+from tallystick.ledger import chart
+from tallystick.ledger.entries import LedgerEntry, credit, debit, post, transactions
+from tallystick.payments.reports import adopted_payment, our_payment
+from tallystick.stripe_gateway.payloads import (
+    PAYMENT_METADATA,
+    BalanceTransaction,
+    Charge,
+    FeeDetail,
+    JsonObject,
+    Refund,
+)
+
+COUNTER_ACCOUNTS: Final[dict[str, str]] = {
+    "charge": chart.CLEARING,
+    "charge_failure": chart.CLEARING,
+    "payment": chart.CLEARING,
+    "refund": chart.CLEARING,
+    "payment_refund": chart.CLEARING,
+    "refund_failure": chart.CLEARING,
+    "payment_failure_refund": chart.CLEARING,
+    "partial_capture_reversal": chart.CLEARING,
+    "payment_reversal": chart.CLEARING,
+    "dispute": chart.DISPUTED,
+    "dispute_reversal": chart.DISPUTED,
+    "payout": chart.PAYOUTS_IN_TRANSIT,
+    "payout_reversal": chart.PAYOUTS_IN_TRANSIT,
+    "payout_failure": chart.PAYOUTS_IN_TRANSIT,
+    "payout_cancel": chart.PAYOUTS_IN_TRANSIT,
+    "topup": chart.TOPUPS_IN_TRANSIT,
+    "topup_reversal": chart.TOPUPS_IN_TRANSIT,
+    "stripe_fee": chart.STRIPE_FEES,
+    "fee": chart.STRIPE_FEES,
+    "network_cost": chart.STRIPE_FEES,
+    "tax_fee": chart.INPUT_TAX,
+    "tax": chart.INPUT_TAX,
+    "reserve_transaction": chart.HELD,
+    "reserved_funds": chart.HELD,
+    "reserve_hold": chart.HELD,
+    "reserve_release": chart.HELD,
+    "risk_reserved_funds": chart.HELD,
+    "payment_network_reserve_hold": chart.HELD,
+    "payment_network_reserve_release": chart.HELD,
+    "payout_minimum_balance_hold": chart.HELD,
+    "payout_minimum_balance_release": chart.HELD,
+    "unreconciled_customer_funds": chart.CUSTOMER_CASH,
+}
+"""Reporting category or type of a balance transaction → the account on its other side."""
+
+_FEE_ACCOUNTS: Final[dict[str, str]] = {
+    "stripe_fee": chart.STRIPE_FEES,
+    "payment_method_passthrough_fee": chart.STRIPE_FEES,
+    "tax": chart.INPUT_TAX,
+    "application_fee": chart.APPLICATION_FEES,
+}
+
+
+def balance_transaction_effects(body: JsonObject) -> Effects:
+    """What a balance transaction means, listed with its source expanded. Raises PayloadError."""
+    txn = BalanceTransaction.read(body)
+    transaction = post(
+        f"balance_transaction:{txn.id}",
+        f"balance_transaction_{txn.type}",
+        [*_own_side(txn), *_counter_side(txn)],
+        description=txn.description or f"{txn.type} {txn.id}",
+        occurred_at=moment(txn.created),
+        source=txn.id,
+        payment_id=_payment_of(txn.source_object),
+    )
+    return Effects(transactions=transactions(transaction)) + _source_effects(txn)
+
+
+def counter_account(txn: BalanceTransaction) -> str:
+    """The account on the other side: by reporting category, then by type, else suspense."""
+    found = COUNTER_ACCOUNTS.get(txn.reporting_category) or COUNTER_ACCOUNTS.get(txn.type, chart.SUSPENSE)
+    if found == chart.CLEARING and _is_multicapture(txn.source_object):
+        return chart.UNAPPLIED
+    return found
+
+
+def _own_side(txn: BalanceTransaction) -> list[LedgerEntry]:
+    is_dispute = COUNTER_ACCOUNTS.get(txn.reporting_category) == chart.DISPUTED
+    legs = [debit(chart.stripe_balance(txn.balance_type), txn.net, txn.currency)]
+    for line in txn.fee_details or _undetailed_fee(txn):
+        account = _FEE_ACCOUNTS.get(line.type, chart.SUSPENSE)
+        if is_dispute and account == chart.STRIPE_FEES:
+            account = chart.DISPUTE_FEES
+        legs.append(debit(account, line.amount, line.currency))
+    return legs
+
+
+def _undetailed_fee(txn: BalanceTransaction) -> tuple[FeeDetail, ...]:
+    return (FeeDetail("stripe_fee", txn.fee, txn.currency),) if txn.fee else ()
+
+
+def _counter_side(txn: BalanceTransaction) -> list[LedgerEntry]:
+    """The counter leg, in the source's own currency where the two differ, through ``equity:fx``."""
+    account = counter_account(txn)
+    presentment = _presentment(txn) if account in (chart.CLEARING, chart.UNAPPLIED) else None
+    if presentment is None or presentment[1] == txn.currency:
+        return [credit(account, txn.amount, txn.currency)]
+    amount, currency = presentment
+    return [
+        credit(chart.FX, txn.amount, txn.currency),
+        debit(chart.FX, amount, currency),
+        credit(account, amount, currency),
+    ]
+
+
+def _presentment(txn: BalanceTransaction) -> tuple[int, str] | None:
+    """What the source moved in its own currency, signed as the balance transaction is."""
+    source = txn.source_object
+    if source is None:
+        return None
+    sign = -1 if txn.amount < 0 else 1
+    match source.get("object"):
+        case "charge":
+            charge = Charge.read(source)
+            amount = charge.amount_captured if charge.captured else charge.amount
+            return sign * amount, charge.currency
+        case "refund":
+            refund = Refund.read(source)
+            return sign * refund.amount, refund.currency
+        case _:
+            return None
+
+
+def _is_multicapture(source: JsonObject | None) -> bool:
+    return source is not None and source.get("object") == "charge" and Charge.read(source).multicapture
+
+
+def _payment_of(source: JsonObject | None) -> str | None:
+    match source.get("object") if source is not None else None:
+        case "charge":
+            assert source is not None
+            return Capture.of(Charge.read(source)).payment_id
+        case "refund":
+            assert source is not None
+            refund = Refund.read(source)
+            stripe_id = refund.payment_intent or refund.charge
+            ours = our_payment(refund.metadata, PAYMENT_METADATA)
+            return ours or (adopted_payment(stripe_id) if stripe_id else None)
+        case _:
+            return None
+
+
+def _source_effects(txn: BalanceTransaction) -> Effects:
+    """The movement behind it, so that it is not missed when its own event is late or lost."""
+    source = txn.source_object
+    match source.get("object") if source is not None else None:
+        case "charge":
+            assert source is not None
+            return charge_effects(Charge.read(source), source, heard_at=txn.created, source=txn.id)
+        case "refund":
+            assert source is not None
+            seen = refund_effects(Refund.read(source), heard_at=txn.created, source=txn.id, facts={})
+            # Its application may wait for a look-up: that is for the refund's own events.
+            return Effects(transactions=seen.transactions, refunds=seen.refunds)
+        case _:
+            return NO_EFFECTS

@@ -1,0 +1,206 @@
+"""Charges: the capture as a movement of money, the sale it was for, and what it says of its payment. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from tallystick.events.refunds import refund_effects
+from tallystick.events.spec import (
+    NO_EFFECTS,
+    BalanceTransactionSeen,
+    Effects,
+    Event,
+    Facts,
+    Notice,
+    Question,
+    moment,
+)
+from tallystick.ledger import chart
+from tallystick.ledger.entries import credit, debit, post, transactions
+from tallystick.payments.reports import PaymentReport, adopted_payment, our_payment
+from tallystick.payments.status import PaymentStatus, charge_order, payment_order
+from tallystick.stripe_gateway.payloads import (
+    PAYMENT_METADATA,
+    Charge,
+    JsonObject,
+    Refund,
+)
+
+REFUND_EVENTS_SINCE: Final = "2024-10-28"
+"""From this API version (acacia) on, every refund has refund.* events of its own."""
+
+
+def on_charge(event: Event, facts: Facts) -> Effects:
+    """Every charge.* event: all that the charge's state implies."""
+    charge = Charge.read(event.object)
+    # Only the object of charge.succeeded tells when an automatic capture took place: with the charge itself.
+    at_creation = event.type == "charge.succeeded"
+    effects = charge_effects(
+        charge, event.object, heard_at=charge.created if at_creation else event.created, source=event.id
+    )
+    return effects + _refunds_of(charge, event, facts)
+
+
+def charge_effects(charge: Charge, obj: JsonObject, *, heard_at: int, source: str) -> Effects:
+    """What a charge's state implies, wherever the charge was seen.
+
+    ``heard_at`` (Unix seconds) dates the capture when nothing earlier is known: the ledger keeps the minimum.
+    """
+    payment = Capture.of(charge)
+    effects = Effects(
+        payments=(_report(charge, payment, heard_at=heard_at, source=source),),
+        balance_transactions=_balance_transactions(charge, obj),
+    )
+    if charge.status == "succeeded" and charge.captured:
+        effects += payment.effects(moment(heard_at), source)
+    return effects
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Money captured: by which charge, for which payment. The same facts come from a charge or its intent."""
+
+    charge: str
+    amount: int
+    currency: str
+    payment_intent: str | None
+    ours: str | None
+    """Our payment's id, when it was made through our API."""
+    multicapture: bool
+
+    @classmethod
+    def of(cls, charge: Charge) -> Capture:
+        """The capture that a charge shows."""
+        return cls(
+            charge=charge.id,
+            amount=charge.amount_captured,
+            currency=charge.currency,
+            payment_intent=charge.payment_intent,
+            ours=our_payment(charge.metadata, PAYMENT_METADATA),
+            multicapture=charge.multicapture,
+        )
+
+    @property
+    def payment_id(self) -> str:
+        """Our id of the payment, ours or adopted."""
+        return self.ours or adopted_payment(self.payment_intent or self.charge)
+
+    def effects(self, occurred_at: datetime, source: str) -> Effects:
+        """The movement, the sale if it was one, and the notice.
+
+        Several captures of one charge do not fit one key: there each balance transaction posts the movement.
+        """
+        if self.amount <= 0 or self.multicapture:
+            return NO_EFFECTS
+        stripe_id = self.payment_intent or self.charge
+        about: dict[str, Any] = {
+            "occurred_at": occurred_at,
+            "source": source,
+            "payment_id": self.payment_id,
+        }
+        movement = post(
+            f"charge:{self.charge}:captured",
+            "charge_captured",
+            [
+                debit(chart.CLEARING, self.amount, self.currency),
+                credit(chart.UNAPPLIED, self.amount, self.currency),
+            ],
+            description=f"Captured by {self.charge}",
+            **about,
+        )
+        sale = self.ours and post(
+            f"payment:{stripe_id}:sale",
+            "sale",
+            [
+                debit(chart.UNAPPLIED, self.amount, self.currency),
+                credit(chart.REVENUE_PAYMENTS, self.amount, self.currency),
+            ],
+            description=f"Sale, paid by {stripe_id}",
+            **about,
+        )
+        notice = Notice(
+            key=f"payment.succeeded:{stripe_id}",
+            type="payment.succeeded",
+            payment_id=self.payment_id,
+            data={"payment": self.payment_id, "amount": self.amount, "currency": self.currency},
+        )
+        return Effects(transactions=transactions(movement, sale or None), notices=(notice,))
+
+
+_STATUS: Final = {
+    "pending": PaymentStatus.PROCESSING,
+    "failed": PaymentStatus.REQUIRES_PAYMENT_METHOD,
+}
+
+
+def _report(charge: Charge, payment: Capture, *, heard_at: int, source: str) -> PaymentReport:
+    """A stand-in for what the PaymentIntent will say; all there is for a charge without one."""
+    status = _STATUS.get(charge.status, PaymentStatus.SUCCEEDED)
+    if status is PaymentStatus.SUCCEEDED and not charge.captured:
+        released = charge.amount_refunded > 0
+        status = PaymentStatus.CANCELED if released else PaymentStatus.REQUIRES_CAPTURE
+    failed = charge.status == "failed"
+    settled = charge.captured and charge.status == "succeeded"
+    error = {
+        "code": charge.failure_code,
+        "decline_code": charge.decline_code,
+        "message": charge.failure_message,
+    }
+    return PaymentReport(
+        id=payment.payment_id,
+        state_order=payment_order(
+            status, at=heard_at, failed_attempt=failed, from_intent=False, report=source
+        ),
+        status=status,
+        amount=charge.amount,
+        currency=charge.currency,
+        created=charge.created,
+        livemode=charge.livemode,
+        amount_capturable=charge.amount if status is PaymentStatus.REQUIRES_CAPTURE else 0,
+        amount_captured=charge.amount_captured if settled else 0,
+        charge_order=charge_order(captured=settled, created=charge.created, charge=charge.id),
+        stripe_charge=charge.id,
+        stripe_payment_intent=charge.payment_intent,
+        customer=charge.customer,
+        description=charge.description,
+        metadata=charge.metadata,
+        payment_method=charge.payment_method,
+        last_error={k: v for k, v in error.items() if v} if failed else None,
+    )
+
+
+def _balance_transactions(charge: Charge, obj: JsonObject) -> tuple[BalanceTransactionSeen, ...]:
+    if charge.balance_transaction is None:
+        return ()
+    return (balance_transaction_seen(charge.balance_transaction, obj),)
+
+
+def balance_transaction_seen(txn_id: str, source: JsonObject) -> BalanceTransactionSeen:
+    """The balance transaction of ``source``, with its body when it was sent expanded."""
+    expanded = source.get("balance_transaction")
+    if not isinstance(expanded, dict):
+        return BalanceTransactionSeen(txn_id)
+    bare_source = {**source, "balance_transaction": txn_id}
+    return BalanceTransactionSeen(txn_id, {**expanded, "source": bare_source})
+
+
+def _refunds_of(charge: Charge, event: Event, facts: Facts) -> Effects:
+    """The refunds that a charge carries, or must be asked for.
+
+    Between 2022-11-15 and 2024-10-28 charge.refunded came without the refunds, and not every refund had an
+    event of its own. The question names how much is refunded, so that each further refund asks anew.
+    """
+    embedded = charge.refunds
+    if not embedded and charge.amount_refunded and (event.api_version or "") < REFUND_EVENTS_SINCE:
+        question = Question("charge_refunds", f"{charge.id}:{charge.amount_refunded}")
+        if question not in facts:
+            return Effects(waiting_for=(question,))
+        data = (facts[question] or {}).get("data", [])
+        embedded = tuple(item for item in data if isinstance(item, dict))
+    effects = NO_EFFECTS
+    for obj in embedded or ():
+        refund = replace(Refund.read(obj), payment_intent=charge.payment_intent, charge=charge.id)
+        effects += refund_effects(refund, heard_at=event.created, source=event.id, facts=facts, charge=charge)
+    return effects

@@ -1,0 +1,177 @@
+"""Refunds: the movement back, its application against the sale, and the mirror of both on failure. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tallystick.errors import PayloadError
+from tallystick.events.spec import (
+    NO_EFFECTS,
+    BalanceTransactionSeen,
+    Effects,
+    Event,
+    Facts,
+    Notice,
+    Question,
+    moment,
+)
+from tallystick.ledger import chart
+from tallystick.ledger.entries import LedgerTransaction, credit, debit, post, reverse, transactions
+from tallystick.payments.reports import (
+    RefundReport,
+    adopted_payment,
+    adopted_refund,
+    our_payment,
+    our_refund,
+)
+from tallystick.payments.status import REFUND_RELEASED, RefundStatus, refund_order
+from tallystick.stripe_gateway.payloads import (
+    PAYMENT_METADATA,
+    REFUND_METADATA,
+    Charge,
+    Refund,
+)
+
+
+def on_refund(event: Event, facts: Facts) -> Effects:
+    """refund.created, refund.updated, refund.failed, charge.refund.updated."""
+    refund = Refund.read(event.object)
+    return refund_effects(refund, heard_at=event.created, source=event.id, facts=facts)
+
+
+def refund_effects(
+    refund: Refund,
+    *,
+    heard_at: int,
+    source: str,
+    facts: Facts,
+    charge: Charge | None = None,
+) -> Effects:
+    """What a refund's state implies, wherever it was seen.
+
+    A refund made elsewhere does not say whether its charge was captured, nor whether it was a sale of ours:
+    the charge does, and is asked for. The movement does not wait for it where the refund itself shows that
+    money moved.
+    """
+    ours = our_payment(refund.metadata, PAYMENT_METADATA)
+    waiting: tuple[Question, ...] = ()
+    if charge is None and refund.charge_object is not None:
+        charge = Charge.read(refund.charge_object)
+    if charge is None and ours is None and refund.charge:
+        question = Question("charge", refund.charge)
+        if question in facts:
+            answer = facts[question]
+            charge = Charge.read(answer) if answer is not None else None
+        else:
+            waiting = (question,)
+    if charge is not None:
+        ours = ours or our_payment(charge.metadata, PAYMENT_METADATA)
+    moved = _money_moved(refund, charge, ours)
+    if moved is None and not waiting:
+        moved = True  # Stripe does not know the charge: the money shows in clearing rather than be dropped
+    stripe_id = refund.payment_intent or (charge and charge.payment_intent) or refund.charge
+    payment_id = ours or (adopted_payment(stripe_id) if stripe_id else None)
+    effects = Effects(
+        refunds=() if waiting else (_report(refund, payment_id, heard_at=heard_at, source=source),),
+        balance_transactions=_balance_transactions(refund),
+        waiting_for=waiting,
+    )
+    if not moved:
+        return effects
+    return effects + _postings(
+        refund, payment_id, sale=ours is not None, heard_at=heard_at, source=source, notify=not waiting
+    )
+
+
+def _money_moved(refund: Refund, charge: Charge | None, ours: str | None) -> bool | None:
+    """Whether the refund moves money, None when it does not say.
+
+    The refund of an authorisation that was never captured moves none. Such a release succeeds at once and
+    has no balance transaction.
+    """
+    if refund.balance_transaction or refund.failure_balance_transaction or ours:
+        return True
+    if refund.status in ("pending", "requires_action", "failed"):
+        return True
+    return charge.captured if charge is not None else None
+
+
+def _postings(
+    refund: Refund, payment_id: str | None, *, sale: bool, heard_at: int, source: str, notify: bool
+) -> Effects:
+    about: dict[str, Any] = {
+        "occurred_at": moment(refund.created),
+        "source": source,
+        "payment_id": payment_id,
+    }
+    movement = post(
+        f"refund:{refund.id}",
+        "refund",
+        [
+            debit(chart.UNAPPLIED, refund.amount, refund.currency),
+            credit(chart.CLEARING, refund.amount, refund.currency),
+        ],
+        description=f"Refund {refund.id}",
+        **about,
+    )
+    applied = sale and post(
+        f"refund:{refund.id}:applied",
+        "refund_applied",
+        [
+            debit(chart.REVENUE_REFUNDS, refund.amount, refund.currency),
+            credit(chart.UNAPPLIED, refund.amount, refund.currency),
+        ],
+        description=f"Refund {refund.id} of a sale",
+        **about,
+    )
+    posted: tuple[LedgerTransaction, ...] = transactions(movement, applied or None)
+    if _status(refund) in REFUND_RELEASED:
+        posted += tuple(reverse(transaction, occurred_at=moment(heard_at)) for transaction in posted)
+    return Effects(transactions=posted) + (_notice(refund, payment_id) if notify else NO_EFFECTS)
+
+
+_NOTICES: Final = {
+    RefundStatus.SUCCEEDED: "refund.succeeded",
+    RefundStatus.FAILED: "refund.failed",
+    RefundStatus.CANCELED: "refund.failed",
+}
+
+
+def _notice(refund: Refund, payment_id: str | None) -> Effects:
+    notice_type = _NOTICES.get(_status(refund))
+    if notice_type is None:
+        return NO_EFFECTS
+    our_id = our_refund(refund.metadata, REFUND_METADATA) or adopted_refund(refund.id)
+    data = {"refund": our_id, "payment": payment_id, "amount": refund.amount, "currency": refund.currency}
+    return Effects(notices=(Notice(f"{notice_type}:{refund.id}", notice_type, payment_id, data),))
+
+
+def _report(refund: Refund, payment_id: str | None, *, heard_at: int, source: str) -> RefundReport:
+    status = _status(refund)
+    return RefundReport(
+        id=our_refund(refund.metadata, REFUND_METADATA) or adopted_refund(refund.id),
+        state_order=refund_order(status, at=heard_at, report=source),
+        status=status,
+        payment_id=payment_id,
+        stripe_refund=refund.id,
+        amount=refund.amount,
+        currency=refund.currency,
+        created=refund.created,
+        stripe_payment_intent=refund.payment_intent,
+        stripe_charge=refund.charge,
+        reason=refund.reason,
+        failure_reason=refund.failure_reason,
+        metadata=refund.metadata,
+    )
+
+
+def _status(refund: Refund) -> RefundStatus:
+    try:
+        return RefundStatus(refund.status)
+    except ValueError:
+        raise PayloadError(f"{refund.status!r} is no refund status.", param="status") from None
+
+
+def _balance_transactions(refund: Refund) -> tuple[BalanceTransactionSeen, ...]:
+    named = (refund.balance_transaction, refund.failure_balance_transaction)
+    return tuple(BalanceTransactionSeen(txn) for txn in named if txn)

@@ -1,0 +1,118 @@
+"""What a rule gets and what it gives back. Pure.
+
+A rule is a function of one Stripe event and of stored facts. It returns Effects: ledger transactions,
+reports about payments and refunds, notices, balance transactions to fetch, and questions that Stripe still
+has to answer. It reads no mutable state, so any order and any repetition of events ends in the same books.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from tallystick.errors import PayloadError
+from tallystick.ledger.entries import LedgerTransaction
+from tallystick.payments.reports import PaymentReport, RefundReport
+from tallystick.stripe_gateway.payloads import JsonObject
+
+
+def moment(seconds: int) -> datetime:
+    """Stripe's Unix seconds as an aware datetime; raises PayloadError for a time no calendar has."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError) as error:
+        raise PayloadError(f"{seconds} is no point in time.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A Stripe event, read from the inbox. ``created`` is in Unix seconds."""
+
+    id: str
+    type: str
+    created: int
+    api_version: str | None
+    object: JsonObject
+
+    @classmethod
+    def read(cls, body: JsonObject) -> Event:
+        """From the event's JSON; raises PayloadError when it is not a snapshot event with an object."""
+        data = body.get("data")
+        obj = data.get("object") if isinstance(data, Mapping) else None
+        if not isinstance(obj, Mapping):
+            raise PayloadError("The event carries no data.object.", param="data.object")
+        created = body.get("created")
+        if type(created) is not int:
+            raise PayloadError("event.created is missing or no integer.", param="created")
+        return cls(
+            id=str(body.get("id")),
+            type=str(body.get("type")),
+            created=created,
+            api_version=body.get("api_version") if isinstance(body.get("api_version"), str) else None,
+            object=obj,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something only Stripe can answer: the object ``id`` of ``kind``, e.g. ``("charge", "ch_1")``."""
+
+    kind: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.id}"
+
+
+Facts = Mapping[Question, JsonObject | None]
+"""Stored answers. A question that is absent was not asked yet; None says that Stripe knows no such object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to tell the merchant's own systems, once: ``key`` is unique."""
+
+    key: str
+    type: str
+    payment_id: str | None
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceTransactionSeen:
+    """A balance transaction that an object names. ``body`` is the whole of it where Stripe sent it along."""
+
+    id: str
+    body: JsonObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """All that an event means."""
+
+    transactions: tuple[LedgerTransaction, ...] = ()
+    payments: tuple[PaymentReport, ...] = ()
+    refunds: tuple[RefundReport, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    balance_transactions: tuple[BalanceTransactionSeen, ...] = ()
+    """To be posted by the settlement puller, which fetches those without a body."""
+    waiting_for: tuple[Question, ...] = ()
+    """Questions to ask Stripe; the event is read again when they are answered."""
+
+    def __add__(self, other: Effects) -> Effects:
+        return Effects(*(getattr(self, part.name) + getattr(other, part.name) for part in fields(Effects)))
+
+
+NO_EFFECTS = Effects()
+Rule = Callable[[Event, Facts], Effects]
+
+
+@dataclass(frozen=True, slots=True)
+class EventSpec:
+    """One event type that we act on: its rule, and in a line what it does (docs are made from it)."""
+
+    type: str
+    rule: Rule = field(repr=False)
+    meaning: str

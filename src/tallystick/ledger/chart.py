@@ -1,0 +1,78 @@
+"""The chart of accounts: names, types and normal balances. Pure.
+
+An account is a name and a currency; it is made when it is first used. Its type follows from the first part
+of its name, except for the contra accounts listed here.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Final
+
+CLEARING: Final = "assets:stripe:clearing"
+"""Captured or refunded at Stripe, balance transaction not seen yet (presentment currency); drains to zero."""
+STRIPE_BALANCE: Final = "assets:stripe:balance"
+"""Stripe's payments balance, pending and available: equals the Balance API."""
+PAYOUTS_IN_TRANSIT: Final = "assets:stripe:payouts_in_transit"
+TOPUPS_IN_TRANSIT: Final = "assets:stripe:topups_in_transit"
+DISPUTED: Final = "assets:stripe:disputed"
+HELD: Final = "assets:stripe:held"
+INPUT_TAX: Final = "assets:input_tax"
+"""Tax on Stripe's fees."""
+UNAPPLIED: Final = "liabilities:unapplied"
+"""Money that moved and is not yet applied to a sale, an invoice or a credit note."""
+CUSTOMER_CASH: Final = "liabilities:customer_cash"
+FX: Final = "equity:fx"
+"""Holds the two sides of a currency conversion."""
+REVENUE_PAYMENTS: Final = "revenue:payments"
+REVENUE_REFUNDS: Final = "revenue:refunds"
+STRIPE_FEES: Final = "expenses:stripe_fees"
+DISPUTE_FEES: Final = "expenses:dispute_fees"
+APPLICATION_FEES: Final = "expenses:application_fees"
+SUSPENSE: Final = "suspense:stripe"
+"""Moved for a reason that is not known yet: posted, alerted, never dropped."""
+
+
+def stripe_balance(balance_type: str | None) -> str:
+    """The account of one of Stripe's balances; ``payments`` (or none) is the main one."""
+    if balance_type in (None, "payments"):
+        return STRIPE_BALANCE
+    return f"assets:stripe:{balance_type}"
+
+
+class AccountType(StrEnum):
+    """The five types of double-entry accounting, and contra-revenue, which reduces revenue."""
+
+    ASSET = "asset"
+    LIABILITY = "liability"
+    EQUITY = "equity"
+    REVENUE = "revenue"
+    CONTRA_REVENUE = "contra_revenue"
+    EXPENSE = "expense"
+
+    @property
+    def normal_balance(self) -> str:
+        """``debit`` or ``credit``: the side on which the account grows."""
+        debit_types = (AccountType.ASSET, AccountType.EXPENSE, AccountType.CONTRA_REVENUE)
+        return "debit" if self in debit_types else "credit"
+
+
+_ROOT_TYPES: Final = {
+    "assets": AccountType.ASSET,
+    "suspense": AccountType.ASSET,
+    "liabilities": AccountType.LIABILITY,
+    "equity": AccountType.EQUITY,
+    "revenue": AccountType.REVENUE,
+    "expenses": AccountType.EXPENSE,
+}
+_CONTRA: Final = frozenset({"revenue:refunds", "revenue:credit_notes", "revenue:discounts"})
+_NAME: Final = re.compile(r"[a-z]+(:[a-z0-9_]+)+")
+
+
+def account_type(name: str) -> AccountType:
+    """The type of an account by its name; raises ValueError for a name outside the chart."""
+    root = name.partition(":")[0]
+    if root not in _ROOT_TYPES or not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not an account name.")
+    return AccountType.CONTRA_REVENUE if name in _CONTRA else _ROOT_TYPES[root]

@@ -1,0 +1,1 @@
+"""Payments and refunds: the state machine, the commands, and their rows."""

@@ -1,0 +1,1 @@
+"""The one road of a Stripe event, from the inbox to the committed effects."""

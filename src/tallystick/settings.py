@@ -1,0 +1,129 @@
+"""The only reader of the environment.
+
+``DATABASE_URL``, ``REDIS_URL``, ``STRIPE_SECRET_KEY``, ``STRIPE_WEBHOOK_SECRET`` and ``STRIPE_API_BASE``
+carry the names the field uses; all else is ``TALLYSTICK_*``. Every one can be given as ``NAME_FILE``, the
+path of a file that holds the value, as container platforms mount secrets.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from tallystick.errors import ConfigurationError
+
+_PLAIN_NAMES: Final = {
+    "database_url": "DATABASE_URL",
+    "redis_url": "REDIS_URL",
+    "stripe_secret_key": "STRIPE_SECRET_KEY",
+    "stripe_webhook_secrets": "STRIPE_WEBHOOK_SECRET",
+    "stripe_api_base": "STRIPE_API_BASE",
+}
+
+
+CONNECTIONS: Final = ("database_url", "redis_url", "stripe_secret_key", "stripe_webhook_secrets")
+"""What the API and the worker cannot start without."""
+
+
+class Settings(BaseModel):
+    """All settings; a field's name in the environment is ``TALLYSTICK_`` and its name in capitals."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    database_url: str = Field("", description="PostgreSQL, e.g. postgresql://user@host/tallystick")
+    redis_url: str = Field("", description="Redis or Valkey, e.g. redis://host:6379/0 or unix:///path")
+    stripe_secret_key: SecretStr = Field(
+        SecretStr(""), description="Secret or restricted key of the Stripe account"
+    )
+    stripe_webhook_secrets: tuple[SecretStr, ...] = Field(
+        (), description="Signing secrets of the webhook endpoint, comma-separated during a rotation"
+    )
+    stripe_api_base: str = Field("https://api.stripe.com", description="Where Stripe's API is")
+
+    database_pool_size: int = Field(10, ge=1, description="Connections to PostgreSQL a process keeps")
+    database_timeout_s: float = Field(5.0, gt=0, description="Longest wait for a connection")
+    stripe_timeout_s: float = Field(20.0, gt=0, description="Longest wait for an answer from Stripe")
+    stripe_max_retries: int = Field(2, ge=0, description="Retries of a call to Stripe")
+    stripe_connections: int = Field(200, ge=1, description="Connections to Stripe a process opens at most")
+    webhook_tolerance_s: int = Field(300, ge=1, description="Largest age or lead of a webhook's timestamp")
+    body_limit: int = Field(1_048_576, ge=1024, description="Largest request body in bytes")
+
+    batch_size: int = Field(200, ge=1, le=5000, description="Most events in one database transaction")
+    retry_base_s: float = Field(2.0, gt=0, description="First delay before a failed event is tried again")
+    retry_cap_s: float = Field(43_200.0, gt=0, description="Longest such delay")
+    retry_limit: int = Field(12, ge=1, description="Attempts before an event is a dead letter")
+    ring_grace_s: float = Field(5.0, gt=0, description="How long a ring may take before the sweep repeats it")
+    sweep_interval_s: float = Field(1.0, gt=0, description="Pause between two sweeps of the inbox")
+    settlement_interval_s: float = Field(60.0, gt=0, description="Pause between two lists of movements")
+    queue_length: int = Field(100_000, ge=1000, description="Entries the Redis stream keeps, about")
+    queue_name: str = Field("tallystick:events", description="Name of the Redis stream")
+
+    idempotency_wait_s: float = Field(10.0, ge=0, description="Longest wait for a first request with the key")
+    idempotency_lock_s: float = Field(60.0, gt=0, description="After this a first request counts as dead")
+
+    log_level: str = Field("info", description="debug, info, warning or error")
+    log_format: str = Field(
+        "auto", pattern="^(auto|json|console)$", description="auto: console on a terminal"
+    )
+
+    @field_validator("stripe_webhook_secrets", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+
+def load_settings(
+    environ: Mapping[str, str] | None = None, *, require: tuple[str, ...] = CONNECTIONS, **overrides: Any
+) -> Settings:
+    """Read the settings from the environment; ``overrides`` (by field name) stand above it.
+
+    Raises ConfigurationError that names every variable at fault or missing, and never shows a value.
+    """
+    environment = os.environ if environ is None else environ
+    values = {**_plain_values(environment), **overrides}
+    missing = [variable_name(field) for field in require if not values.get(field)]
+    if missing:
+        raise ConfigurationError(f"Not set: {', '.join(missing)}.")
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{variable_name(str(problem['loc'][0]))}: {problem['msg']}" for problem in error.errors()
+        )
+        raise ConfigurationError(problems) from None
+
+
+def variable_name(field: str) -> str:
+    """The environment variable of a field."""
+    return _PLAIN_NAMES.get(field, f"TALLYSTICK_{field.upper()}")
+
+
+def given(field: str, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the environment sets this field, directly or by file."""
+    environment = os.environ if environ is None else environ
+    name = variable_name(field)
+    return bool(environment.get(name) or environment.get(f"{name}_FILE"))
+
+
+def _plain_values(environment: Mapping[str, str]) -> dict[str, str]:
+    values = {}
+    for field in Settings.model_fields:
+        name = variable_name(field)
+        if path := environment.get(f"{name}_FILE"):
+            values[field] = _read(name, path)
+        elif environment.get(name):
+            values[field] = environment[name]
+    return values
+
+
+def _read(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError(f"{name}_FILE: {error.strerror}") from error

@@ -1,0 +1,293 @@
+"""The fields we read from Stripe's objects: old shapes and new, references expanded or not. Pure.
+
+Every reader takes the object as a ``dict`` as Stripe sent it and returns a frozen value. A field that its
+meaning needs and that is missing or of the wrong kind raises PayloadError. Times are Unix seconds, amounts
+are minor units, both as Stripe sends them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tallystick.errors import PayloadError
+
+JsonObject = Mapping[str, Any]
+
+PAYMENT_METADATA: Final = "tallystick_payment"
+"""Metadata key by which a Stripe object names our payment."""
+REFUND_METADATA: Final = "tallystick_refund"
+"""Metadata key by which a Stripe refund names our refund."""
+
+
+def reference(value: Any) -> str | None:
+    """The id behind a reference, which Stripe sends as a string or, expanded, as the whole object."""
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, Mapping):
+        found = value.get("id")
+        return found if isinstance(found, str) else None
+    return None
+
+
+def _text(obj: JsonObject, key: str) -> str:
+    value = obj.get(key)
+    if not isinstance(value, str) or not value:
+        raise PayloadError(f"{obj.get('object', 'object')}.{key} is missing or no text.", param=key)
+    return value
+
+
+def _int(obj: JsonObject, key: str, default: int | None = None) -> int:
+    value = obj.get(key, default)
+    if value is None:
+        value = default
+    if type(value) is not int:
+        raise PayloadError(f"{obj.get('object', 'object')}.{key} is missing or no integer.", param=key)
+    return value
+
+
+def _optional_text(obj: JsonObject, key: str) -> str | None:
+    value = obj.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _metadata(obj: JsonObject) -> dict[str, str]:
+    value = obj.get("metadata")
+    return {str(k): str(v) for k, v in value.items()} if isinstance(value, Mapping) else {}
+
+
+def _mapping(value: Any) -> JsonObject:
+    return value if isinstance(value, Mapping) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentIntent:
+    """What we read of a PaymentIntent."""
+
+    id: str
+    status: str
+    amount: int
+    amount_capturable: int
+    amount_received: int
+    currency: str
+    created: int
+    livemode: bool
+    customer: str | None
+    description: str | None
+    metadata: dict[str, str]
+    capture_method: str
+    payment_method: str | None
+    client_secret: str | None
+    cancellation_reason: str | None
+    last_error: dict[str, str] | None
+    next_action: dict[str, Any] | None
+    latest_charge: str | None
+    charge: JsonObject | None
+    """The latest charge as an object: expanded, or embedded as API versions before 2022-11-15 do."""
+    multicapture: bool
+
+    @classmethod
+    def read(cls, obj: JsonObject) -> PaymentIntent:
+        """Raises PayloadError."""
+        card_options = _mapping(_mapping(obj.get("payment_method_options")).get("card"))
+        charge = _latest_charge(obj)
+        return cls(
+            id=_text(obj, "id"),
+            status=_text(obj, "status"),
+            amount=_int(obj, "amount"),
+            amount_capturable=_int(obj, "amount_capturable", 0),
+            amount_received=_int(obj, "amount_received", 0),
+            currency=_text(obj, "currency"),
+            created=_int(obj, "created"),
+            livemode=obj.get("livemode") is True,
+            customer=reference(obj.get("customer")),
+            description=_optional_text(obj, "description"),
+            metadata=_metadata(obj),
+            capture_method=_optional_text(obj, "capture_method") or "automatic",
+            payment_method=reference(obj.get("payment_method")),
+            client_secret=_optional_text(obj, "client_secret"),
+            cancellation_reason=_optional_text(obj, "cancellation_reason"),
+            last_error=_last_error(obj.get("last_payment_error")),
+            next_action=dict(_mapping(obj.get("next_action"))) or None,
+            latest_charge=reference(obj.get("latest_charge")) or reference(charge),
+            charge=charge,
+            multicapture=card_options.get("request_multicapture") == "if_available",
+        )
+
+
+def _latest_charge(intent: JsonObject) -> JsonObject | None:
+    expanded = intent.get("latest_charge")
+    if isinstance(expanded, Mapping):
+        return expanded
+    embedded = _mapping(intent.get("charges")).get("data")
+    if isinstance(embedded, list) and embedded and isinstance(embedded[0], Mapping):
+        return embedded[0]  # newest first
+    return None
+
+
+def _last_error(value: Any) -> dict[str, str] | None:
+    if not isinstance(value, Mapping):
+        return None
+    fields = ("type", "code", "decline_code", "advice_code", "message", "param")
+    return {name: str(value[name]) for name in fields if value.get(name)}
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What we read of a charge. ``amount_captured`` falls back to ``amount`` in shapes that lack it."""
+
+    id: str
+    status: str
+    amount: int
+    amount_captured: int
+    amount_refunded: int
+    captured: bool
+    currency: str
+    created: int
+    livemode: bool
+    payment_intent: str | None
+    customer: str | None
+    description: str | None
+    metadata: dict[str, str]
+    payment_method: str | None
+    failure_code: str | None
+    failure_message: str | None
+    decline_code: str | None
+    balance_transaction: str | None
+    multicapture: bool
+    refunds: tuple[JsonObject, ...] | None
+    """The refunds inside, None where the shape carries none (since 2022-11-15)."""
+
+    @classmethod
+    def read(cls, obj: JsonObject) -> Charge:
+        """Raises PayloadError."""
+        captured = obj.get("captured") is True
+        amount = _int(obj, "amount")
+        refunded = _int(obj, "amount_refunded", 0)
+        outcome = _mapping(obj.get("outcome"))
+        card = _mapping(_mapping(obj.get("payment_method_details")).get("card"))
+        return cls(
+            id=_text(obj, "id"),
+            status=_text(obj, "status"),
+            amount=amount,
+            # before 2020-08-27 a partial capture showed as a refund of the rest
+            amount_captured=_int(obj, "amount_captured", amount if captured else 0),
+            amount_refunded=refunded,
+            captured=captured,
+            currency=_text(obj, "currency"),
+            created=_int(obj, "created"),
+            livemode=obj.get("livemode") is True,
+            payment_intent=reference(obj.get("payment_intent")),
+            customer=reference(obj.get("customer")),
+            description=_optional_text(obj, "description"),
+            metadata=_metadata(obj),
+            payment_method=reference(obj.get("payment_method")) or reference(obj.get("source")),
+            failure_code=_optional_text(obj, "failure_code"),
+            failure_message=_optional_text(obj, "failure_message"),
+            decline_code=_optional_text(outcome, "reason"),
+            balance_transaction=reference(obj.get("balance_transaction")),
+            multicapture=_mapping(card.get("multicapture")).get("status") == "available",
+            refunds=_embedded_refunds(obj.get("refunds")),
+        )
+
+
+def _embedded_refunds(value: Any) -> tuple[JsonObject, ...] | None:
+    data = _mapping(value).get("data")
+    if not isinstance(data, list):
+        return None
+    return tuple(item for item in data if isinstance(item, Mapping))
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """What we read of a refund."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    created: int
+    charge: str | None
+    charge_object: JsonObject | None
+    payment_intent: str | None
+    metadata: dict[str, str]
+    reason: str | None
+    failure_reason: str | None
+    balance_transaction: str | None
+    failure_balance_transaction: str | None
+
+    @classmethod
+    def read(cls, obj: JsonObject) -> Refund:
+        """Raises PayloadError."""
+        charge = obj.get("charge")
+        return cls(
+            id=_text(obj, "id"),
+            status=_optional_text(obj, "status") or "succeeded",  # null for refunds of some legacy methods
+            amount=_int(obj, "amount"),
+            currency=_text(obj, "currency"),
+            created=_int(obj, "created"),
+            charge=reference(charge),
+            charge_object=charge if isinstance(charge, Mapping) else None,
+            payment_intent=reference(obj.get("payment_intent")),
+            metadata=_metadata(obj),
+            reason=_optional_text(obj, "reason"),
+            failure_reason=_optional_text(obj, "failure_reason"),
+            balance_transaction=reference(obj.get("balance_transaction")),
+            failure_balance_transaction=reference(obj.get("failure_balance_transaction")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FeeDetail:
+    """One line of a balance transaction's fee."""
+
+    type: str
+    amount: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceTransaction:
+    """What we read of a balance transaction; ``amount``, ``fee`` and ``net`` are in ``currency``."""
+
+    id: str
+    type: str
+    reporting_category: str
+    amount: int
+    fee: int
+    net: int
+    currency: str
+    created: int
+    available_on: int
+    balance_type: str | None
+    description: str | None
+    fee_details: tuple[FeeDetail, ...]
+    source: str | None
+    source_object: JsonObject | None
+    """The source, where the answer was asked to expand it: only it carries the presentment amount."""
+
+    @classmethod
+    def read(cls, obj: JsonObject) -> BalanceTransaction:
+        """Raises PayloadError."""
+        source = obj.get("source")
+        details = obj.get("fee_details")
+        return cls(
+            id=_text(obj, "id"),
+            type=_text(obj, "type"),
+            reporting_category=_optional_text(obj, "reporting_category") or _text(obj, "type"),
+            amount=_int(obj, "amount"),
+            fee=_int(obj, "fee", 0),
+            net=_int(obj, "net"),
+            currency=_text(obj, "currency"),
+            created=_int(obj, "created"),
+            available_on=_int(obj, "available_on", _int(obj, "created")),
+            balance_type=_optional_text(obj, "balance_type"),
+            description=_optional_text(obj, "description"),
+            fee_details=tuple(
+                FeeDetail(_text(line, "type"), _int(line, "amount"), _text(line, "currency"))
+                for line in (details if isinstance(details, list) else [])
+            ),
+            source=reference(source),
+            source_object=source if isinstance(source, Mapping) else None,
+        )
