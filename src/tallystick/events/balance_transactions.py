@@ -16,7 +16,6 @@ from tallystick.ledger import chart
 from tallystick.ledger.entries import LedgerEntry, credit, debit, post, transactions
 from tallystick.payments.reports import adopted_payment, our_payment
 from tallystick.stripe_gateway.payloads import (
-    PAYMENT_METADATA,
     BalanceTransaction,
     Charge,
     FeeDetail,
@@ -151,7 +150,7 @@ def _payment_of(source: JsonObject | None) -> str | None:
             assert source is not None
             refund = Refund.read(source)
             stripe_id = refund.payment_intent or refund.charge
-            ours = our_payment(refund.metadata, PAYMENT_METADATA)
+            ours = our_payment(refund.metadata)
             return ours or (adopted_payment(stripe_id) if stripe_id else None)
         case _:
             return None

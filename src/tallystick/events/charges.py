@@ -22,7 +22,6 @@ from tallystick.ledger.entries import credit, debit, post, transactions
 from tallystick.payments.reports import PaymentReport, adopted_payment, our_payment
 from tallystick.payments.status import PaymentStatus, charge_order, payment_order
 from tallystick.stripe_gateway.payloads import (
-    PAYMENT_METADATA,
     Charge,
     JsonObject,
     Refund,
@@ -78,7 +77,7 @@ class Capture:
             amount=charge.amount_captured,
             currency=charge.currency,
             payment_intent=charge.payment_intent,
-            ours=our_payment(charge.metadata, PAYMENT_METADATA),
+            ours=our_payment(charge.metadata),
             multicapture=charge.multicapture,
         )
 

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from tallystick.errors import PayloadError
 from tallystick.events.charges import Capture, balance_transaction_seen
 from tallystick.events.spec import Effects, Event, Facts, Notice, moment
-from tallystick.payments.reports import PaymentReport, adopted_payment, our_payment
-from tallystick.payments.status import PaymentStatus, charge_order, payment_order
-from tallystick.stripe_gateway.payloads import PAYMENT_METADATA, PaymentIntent, reference
-
-_OLD_STATUS: Final = {
-    # names before API version 2019-02-11
-    "requires_source": PaymentStatus.REQUIRES_PAYMENT_METHOD,
-    "requires_source_action": PaymentStatus.REQUIRES_ACTION,
-}
+from tallystick.payments.reports import PaymentReport, intent_report, our_payment
+from tallystick.payments.status import PaymentStatus
+from tallystick.stripe_gateway.payloads import PaymentIntent, reference
 
 
 def on_payment_intent(event: Event, _facts: Facts) -> Effects:
@@ -31,55 +24,11 @@ def on_payment_intent(event: Event, _facts: Facts) -> Effects:
             amount=intent.amount_received,
             currency=intent.currency,
             payment_intent=intent.id,
-            ours=our_payment(intent.metadata, PAYMENT_METADATA),
+            ours=our_payment(intent.metadata),
             multicapture=intent.multicapture,
         )
         effects += capture.effects(moment(event.created), event.id)
     return effects
-
-
-def intent_report(intent: PaymentIntent, *, at: int, source: str) -> PaymentReport:
-    """What a PaymentIntent says of its payment at ``at`` (Unix seconds of Stripe's clock).
-
-    ``source`` is the event's id, empty for the answer to a call of ours. Raises PayloadError for a status
-    that does not exist.
-    """
-    status = _status(intent.status)
-    succeeded = status is PaymentStatus.SUCCEEDED
-    return PaymentReport(
-        id=our_payment(intent.metadata, PAYMENT_METADATA) or adopted_payment(intent.id),
-        state_order=payment_order(
-            status, at=at, failed_attempt=intent.last_error is not None, from_intent=True, report=source
-        ),
-        status=status,
-        amount=intent.amount,
-        currency=intent.currency,
-        created=intent.created,
-        livemode=intent.livemode,
-        amount_capturable=intent.amount_capturable,
-        amount_captured=intent.amount_received if succeeded else 0,
-        charge_order=charge_order(captured=succeeded, created=intent.created, charge=intent.latest_charge)
-        if intent.latest_charge
-        else "",
-        stripe_charge=intent.latest_charge,
-        stripe_payment_intent=intent.id,
-        customer=intent.customer,
-        description=intent.description,
-        metadata=intent.metadata,
-        capture_method=intent.capture_method,
-        payment_method=intent.payment_method,
-        client_secret=intent.client_secret,
-        cancellation_reason=intent.cancellation_reason,
-        last_error=intent.last_error,
-        next_action=intent.next_action,
-    )
-
-
-def _status(text: str) -> PaymentStatus:
-    try:
-        return _OLD_STATUS.get(text) or PaymentStatus(text)
-    except ValueError:
-        raise PayloadError(f"{text!r} is no PaymentIntent status.", param="status") from None
 
 
 _NOTICES: Final = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tallystick.errors import PayloadError
 from tallystick.events.spec import (
     NO_EFFECTS,
     BalanceTransactionSeen,
@@ -18,19 +17,15 @@ from tallystick.events.spec import (
 from tallystick.ledger import chart
 from tallystick.ledger.entries import LedgerTransaction, credit, debit, post, reverse, transactions
 from tallystick.payments.reports import (
-    RefundReport,
     adopted_payment,
     adopted_refund,
     our_payment,
     our_refund,
+    refund_report,
+    refund_status,
 )
-from tallystick.payments.status import REFUND_RELEASED, RefundStatus, refund_order
-from tallystick.stripe_gateway.payloads import (
-    PAYMENT_METADATA,
-    REFUND_METADATA,
-    Charge,
-    Refund,
-)
+from tallystick.payments.status import REFUND_RELEASED, RefundStatus
+from tallystick.stripe_gateway.payloads import Charge, Refund
 
 
 def on_refund(event: Event, facts: Facts) -> Effects:
@@ -53,7 +48,7 @@ def refund_effects(
     the charge does, and is asked for. The movement does not wait for it where the refund itself shows that
     money moved.
     """
-    ours = our_payment(refund.metadata, PAYMENT_METADATA)
+    ours = our_payment(refund.metadata)
     waiting: tuple[Question, ...] = ()
     if charge is None and refund.charge_object is not None:
         charge = Charge.read(refund.charge_object)
@@ -65,14 +60,14 @@ def refund_effects(
         else:
             waiting = (question,)
     if charge is not None:
-        ours = ours or our_payment(charge.metadata, PAYMENT_METADATA)
+        ours = ours or our_payment(charge.metadata)
     moved = _money_moved(refund, charge, ours)
     if moved is None and not waiting:
         moved = True  # Stripe does not know the charge: the money shows in clearing rather than be dropped
     stripe_id = refund.payment_intent or (charge and charge.payment_intent) or refund.charge
     payment_id = ours or (adopted_payment(stripe_id) if stripe_id else None)
     effects = Effects(
-        refunds=() if waiting else (_report(refund, payment_id, heard_at=heard_at, source=source),),
+        refunds=() if waiting else (refund_report(refund, payment_id, at=heard_at, source=source),),
         balance_transactions=_balance_transactions(refund),
         waiting_for=waiting,
     )
@@ -125,7 +120,7 @@ def _postings(
         **about,
     )
     posted: tuple[LedgerTransaction, ...] = transactions(movement, applied or None)
-    if _status(refund) in REFUND_RELEASED:
+    if refund_status(refund) in REFUND_RELEASED:
         posted += tuple(reverse(transaction, occurred_at=moment(heard_at)) for transaction in posted)
     return Effects(transactions=posted) + (_notice(refund, payment_id) if notify else NO_EFFECTS)
 
@@ -138,38 +133,12 @@ _NOTICES: Final = {
 
 
 def _notice(refund: Refund, payment_id: str | None) -> Effects:
-    notice_type = _NOTICES.get(_status(refund))
+    notice_type = _NOTICES.get(refund_status(refund))
     if notice_type is None:
         return NO_EFFECTS
-    our_id = our_refund(refund.metadata, REFUND_METADATA) or adopted_refund(refund.id)
+    our_id = our_refund(refund.metadata) or adopted_refund(refund.id)
     data = {"refund": our_id, "payment": payment_id, "amount": refund.amount, "currency": refund.currency}
     return Effects(notices=(Notice(f"{notice_type}:{refund.id}", notice_type, payment_id, data),))
-
-
-def _report(refund: Refund, payment_id: str | None, *, heard_at: int, source: str) -> RefundReport:
-    status = _status(refund)
-    return RefundReport(
-        id=our_refund(refund.metadata, REFUND_METADATA) or adopted_refund(refund.id),
-        state_order=refund_order(status, at=heard_at, report=source),
-        status=status,
-        payment_id=payment_id,
-        stripe_refund=refund.id,
-        amount=refund.amount,
-        currency=refund.currency,
-        created=refund.created,
-        stripe_payment_intent=refund.payment_intent,
-        stripe_charge=refund.charge,
-        reason=refund.reason,
-        failure_reason=refund.failure_reason,
-        metadata=refund.metadata,
-    )
-
-
-def _status(refund: Refund) -> RefundStatus:
-    try:
-        return RefundStatus(refund.status)
-    except ValueError:
-        raise PayloadError(f"{refund.status!r} is no refund status.", param="status") from None
 
 
 def _balance_transactions(refund: Refund) -> tuple[BalanceTransactionSeen, ...]:

@@ -10,7 +10,21 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from tallystick.payments.status import UNDECIDED_ORDER, PaymentStatus, RefundStatus
+from tallystick.errors import PayloadError
+from tallystick.payments.status import (
+    UNDECIDED_ORDER,
+    PaymentStatus,
+    RefundStatus,
+    charge_order,
+    payment_order,
+    refund_order,
+)
+from tallystick.stripe_gateway.payloads import (
+    PAYMENT_METADATA,
+    REFUND_METADATA,
+    PaymentIntent,
+    Refund,
+)
 
 _OURS: Final = re.compile(r"pay_[0-9A-Za-z]{8,40}")
 _OUR_REFUND: Final = re.compile(r"ref_[0-9A-Za-z]{8,40}")
@@ -87,15 +101,15 @@ def merge_refunds(a: RefundReport, b: RefundReport) -> RefundReport:
     return a if a.state_order >= b.state_order else b
 
 
-def our_payment(metadata: dict[str, str], key: str) -> str | None:
+def our_payment(metadata: dict[str, str]) -> str | None:
     """The payment that metadata names, when it was made through our API."""
-    value = metadata.get(key, "")
+    value = metadata.get(PAYMENT_METADATA, "")
     return value if _OURS.fullmatch(value) else None
 
 
-def our_refund(metadata: dict[str, str], key: str) -> str | None:
+def our_refund(metadata: dict[str, str]) -> str | None:
     """The refund that metadata names, when it was made through our API."""
-    value = metadata.get(key, "")
+    value = metadata.get(REFUND_METADATA, "")
     return value if _OUR_REFUND.fullmatch(value) else None
 
 
@@ -104,6 +118,90 @@ def adopted_payment(stripe_id: str) -> str:
     return f"pay_{stripe_id}"
 
 
+def is_adopted(payment_id: str) -> bool:
+    """Whether the id belongs to a payment that began elsewhere."""
+    return _OURS.fullmatch(payment_id) is None
+
+
 def adopted_refund(stripe_id: str) -> str:
     """Our id of a refund that began elsewhere."""
     return f"ref_{stripe_id}"
+
+
+_OLD_STATUS: Final = {
+    # names before API version 2019-02-11
+    "requires_source": PaymentStatus.REQUIRES_PAYMENT_METHOD,
+    "requires_source_action": PaymentStatus.REQUIRES_ACTION,
+}
+
+
+def intent_report(intent: PaymentIntent, *, at: int, source: str) -> PaymentReport:
+    """What a PaymentIntent says of its payment at ``at`` (Unix seconds of Stripe's clock).
+
+    ``source`` is the event's id, empty for the answer to a call of ours. Raises PayloadError for a status
+    that does not exist.
+    """
+    status = _intent_status(intent.status)
+    succeeded = status is PaymentStatus.SUCCEEDED
+    return PaymentReport(
+        id=our_payment(intent.metadata) or adopted_payment(intent.id),
+        state_order=payment_order(
+            status, at=at, failed_attempt=intent.last_error is not None, from_intent=True, report=source
+        ),
+        status=status,
+        amount=intent.amount,
+        currency=intent.currency,
+        created=intent.created,
+        livemode=intent.livemode,
+        amount_capturable=intent.amount_capturable,
+        amount_captured=intent.amount_received if succeeded else 0,
+        charge_order=charge_order(captured=succeeded, created=intent.created, charge=intent.latest_charge)
+        if intent.latest_charge
+        else "",
+        stripe_charge=intent.latest_charge,
+        stripe_payment_intent=intent.id,
+        customer=intent.customer,
+        description=intent.description,
+        metadata=intent.metadata,
+        capture_method=intent.capture_method,
+        payment_method=intent.payment_method,
+        client_secret=intent.client_secret,
+        cancellation_reason=intent.cancellation_reason,
+        last_error=intent.last_error,
+        next_action=intent.next_action,
+    )
+
+
+def _intent_status(text: str) -> PaymentStatus:
+    try:
+        return _OLD_STATUS.get(text) or PaymentStatus(text)
+    except ValueError:
+        raise PayloadError(f"{text!r} is no PaymentIntent status.", param="status") from None
+
+
+def refund_report(refund: Refund, payment_id: str | None, *, at: int, source: str) -> RefundReport:
+    """What a refund says of itself at ``at`` (Unix seconds of Stripe's clock); see ``intent_report``."""
+    status = refund_status(refund)
+    return RefundReport(
+        id=our_refund(refund.metadata) or adopted_refund(refund.id),
+        state_order=refund_order(status, at=at, report=source),
+        status=status,
+        payment_id=payment_id,
+        stripe_refund=refund.id,
+        amount=refund.amount,
+        currency=refund.currency,
+        created=refund.created,
+        stripe_payment_intent=refund.payment_intent,
+        stripe_charge=refund.charge,
+        reason=refund.reason,
+        failure_reason=refund.failure_reason,
+        metadata=refund.metadata,
+    )
+
+
+def refund_status(refund: Refund) -> RefundStatus:
+    """Our status of a Stripe refund; raises PayloadError for one that does not exist."""
+    try:
+        return RefundStatus(refund.status)
+    except ValueError:
+        raise PayloadError(f"{refund.status!r} is no refund status.", param="status") from None

@@ -1,0 +1,160 @@
+"""Writes reports about payments and refunds to their rows, by the same merge as ``reports.py``.
+
+Functions take a connection and join the caller's transaction. Rows are written in the order of their ids, so
+that concurrent batches cannot deadlock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
+from typing import Any, Final, TypeVar
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tallystick.payments.reports import (
+    PaymentReport,
+    RefundReport,
+    adopted_payment,
+    is_adopted,
+    merge_payments,
+    merge_refunds,
+)
+
+Report = TypeVar("Report", PaymentReport, RefundReport)
+
+_PAYMENT_STATE: Final = (
+    "state_order", "status", "amount", "currency", "livemode", "amount_capturable", "customer", "description",
+    "metadata", "capture_method", "payment_method", "client_secret", "cancellation_reason", "last_error",
+    "next_action",
+)  # fmt: skip
+"""Columns that come from the report that gave the state."""
+_REFUND_STATE: Final = (
+    "state_order", "status", "amount", "currency", "reason", "failure_reason", "metadata",
+)  # fmt: skip
+
+_ROW_TYPES: Final = """
+  id text, origin text, state_order text, status text, amount bigint, currency text, created bigint,
+  livemode boolean, amount_capturable bigint, amount_captured bigint, charge_order text, stripe_charge text,
+  stripe_payment_intent text, customer text, description text, metadata jsonb, capture_method text,
+  payment_method text, client_secret text, cancellation_reason text, last_error jsonb, next_action jsonb
+"""
+_REFUND_TYPES: Final = """
+  id text, state_order text, status text, payment_id text, stripe_refund text, amount bigint, currency text,
+  created bigint, stripe_payment_intent text, stripe_charge text, reason text, failure_reason text,
+  metadata jsonb
+"""
+
+
+def _newer(table: str, order: str, columns: Sequence[str]) -> str:
+    """SET clauses that take each column from the report with the greater order."""
+    return ", ".join(
+        f"{column} = CASE WHEN excluded.{order} > {table}.{order}"
+        f" THEN excluded.{column} ELSE {table}.{column} END"
+        for column in columns
+    )
+
+
+_UPSERT_PAYMENTS: Final = text(f"""
+INSERT INTO payments (
+  id, origin, created_at, amount_captured, charge_order, stripe_charge, stripe_payment_intent,
+  {", ".join(_PAYMENT_STATE)}
+)
+SELECT id, origin, to_timestamp(created), amount_captured, charge_order, stripe_charge, stripe_payment_intent,
+  {", ".join("coalesce(metadata, '{}')" if column == "metadata" else column for column in _PAYMENT_STATE)}
+  FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({_ROW_TYPES})
+ ORDER BY id COLLATE "C"
+ON CONFLICT (id) DO UPDATE SET
+  {_newer("payments", "state_order", _PAYMENT_STATE)},
+  {_newer("payments", "charge_order", ("charge_order", "stripe_charge"))},
+  stripe_payment_intent = coalesce(payments.stripe_payment_intent, excluded.stripe_payment_intent),
+  amount_captured = greatest(payments.amount_captured, excluded.amount_captured),
+  created_at = least(payments.created_at, excluded.created_at),
+  updated_at = now()
+WHERE excluded.state_order > payments.state_order
+   OR excluded.charge_order > payments.charge_order
+   OR excluded.amount_captured > payments.amount_captured
+   OR excluded.created_at < payments.created_at
+   OR (payments.stripe_payment_intent IS NULL AND excluded.stripe_payment_intent IS NOT NULL)
+""")
+
+_UPSERT_REFUNDS: Final = text(f"""
+INSERT INTO refunds (
+  id, payment_id, stripe_refund, stripe_payment_intent, stripe_charge, created_at,
+  {", ".join(_REFUND_STATE)}
+)
+SELECT id, payment_id, stripe_refund, stripe_payment_intent, stripe_charge, to_timestamp(created),
+  {", ".join("coalesce(metadata, '{}')" if column == "metadata" else column for column in _REFUND_STATE)}
+  FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({_REFUND_TYPES})
+ ORDER BY id COLLATE "C"
+ON CONFLICT (id) DO UPDATE SET
+  {_newer("refunds", "state_order", _REFUND_STATE)},
+  payment_id = coalesce(refunds.payment_id, excluded.payment_id),
+  stripe_refund = coalesce(refunds.stripe_refund, excluded.stripe_refund),
+  stripe_payment_intent = coalesce(refunds.stripe_payment_intent, excluded.stripe_payment_intent),
+  stripe_charge = coalesce(refunds.stripe_charge, excluded.stripe_charge),
+  created_at = least(refunds.created_at, excluded.created_at),
+  updated_at = now()
+WHERE excluded.state_order > refunds.state_order
+   OR excluded.created_at < refunds.created_at
+   OR refunds.stripe_refund IS NULL
+   OR (refunds.stripe_payment_intent IS NULL AND excluded.stripe_payment_intent IS NOT NULL)
+   OR (refunds.stripe_charge IS NULL AND excluded.stripe_charge IS NOT NULL)
+""")
+
+_KNOWN_INTENTS: Final = text("""
+SELECT id, stripe_payment_intent FROM payments WHERE id = ANY(CAST(:ids AS text[]))
+UNION
+SELECT id, stripe_payment_intent FROM payments WHERE stripe_payment_intent = ANY(CAST(:intents AS text[]))
+""")
+
+
+async def apply_payments(connection: AsyncConnection, reports: Iterable[PaymentReport]) -> None:
+    """Bring the payments' rows to what the reports say; a late report never moves one back."""
+    merged = _merged(reports, merge_payments)
+    if not merged:
+        return
+    settled = _merged(await _under_one_id(connection, merged), merge_payments)
+    rows = [{**asdict(report), "origin": "adopted" if is_adopted(report.id) else "api"} for report in settled]
+    await connection.execute(_UPSERT_PAYMENTS, {"rows": orjson.dumps(rows).decode()})
+
+
+async def apply_refunds(connection: AsyncConnection, reports: Iterable[RefundReport]) -> None:
+    """Bring the refunds' rows to what the reports say."""
+    merged = _merged(reports, merge_refunds)
+    if merged:
+        rows = orjson.dumps([asdict(report) for report in merged]).decode()
+        await connection.execute(_UPSERT_REFUNDS, {"rows": rows})
+
+
+def _merged(reports: Iterable[Report], merge: Callable[[Report, Report], Report]) -> list[Report]:
+    by_id: dict[str, Report] = {}
+    for report in reports:
+        known = by_id.get(report.id)
+        by_id[report.id] = report if known is None else merge(known, report)
+    return list(by_id.values())
+
+
+async def _under_one_id(connection: AsyncConnection, reports: Sequence[PaymentReport]) -> list[PaymentReport]:
+    """Give each report the id that its PaymentIntent already has here.
+
+    Metadata can be edited at Stripe: removed, so that a payment of ours looks adopted, or copied to another
+    PaymentIntent. Neither may make two rows of one PaymentIntent, nor one row of two.
+    """
+    intents = [report.stripe_payment_intent for report in reports if report.stripe_payment_intent]
+    parameters: dict[str, Any] = {"ids": [report.id for report in reports], "intents": intents}
+    rows = (await connection.execute(_KNOWN_INTENTS, parameters)).all()
+    id_of = {intent: payment for payment, intent in rows if intent}
+    intent_of = {payment: intent for payment, intent in rows if intent}
+    settled = []
+    for report in reports:
+        intent = report.stripe_payment_intent
+        if intent and intent in id_of:
+            settled.append(replace(report, id=id_of[intent]))
+        elif intent and intent_of.get(report.id, intent) != intent:
+            settled.append(replace(report, id=adopted_payment(intent)))
+        else:
+            settled.append(report)
+    return settled
