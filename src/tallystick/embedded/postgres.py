@@ -167,8 +167,9 @@ class EmbeddedPostgres:
     def url(self, database: str = "tallystick") -> str:
         """The libpq URL of a database, created if missing (asked of the server once a start).
 
-        ``postgresql://tallystick@/DATABASE?host=SOCKET_FOLDER``: no password, the folder is 0700. Good for
-        asyncpg, for libpq, and with ``postgresql+asyncpg`` for SQLAlchemy.
+        ``postgresql://tallystick@/DATABASE?host=SOCKET_FOLDER&port=5432``: no password, the folder is 0700.
+        Good for asyncpg, for libpq, and with ``postgresql+asyncpg`` for SQLAlchemy. The port is part of the
+        socket's name, and named so that PGPORT in the environment cannot change it.
         """
         cluster = self._settled()
         if database not in self._databases:
@@ -177,7 +178,7 @@ class EmbeddedPostgres:
             self._create(cluster, database)
             self._databases.add(database)
         host = quote(str(cluster.sockets), safe="/")
-        return f"postgresql://{SUPERUSER}@/{quote(database, safe='')}?host={host}"
+        return f"postgresql://{SUPERUSER}@/{quote(database, safe='')}?host={host}&port={PORT}"
 
     def _settled(self) -> Cluster:
         if self._cluster is None:
