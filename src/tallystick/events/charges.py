@@ -13,12 +13,12 @@ from tallystick.events.spec import (
     Effects,
     Event,
     Facts,
-    Notice,
     Question,
     moment,
 )
 from tallystick.ledger import chart
 from tallystick.ledger.entries import credit, debit, post, transactions
+from tallystick.outbox.notices import Notice
 from tallystick.payments.reports import PaymentReport, adopted_payment, our_payment
 from tallystick.payments.status import PaymentStatus, charge_order, payment_order
 from tallystick.stripe_gateway.payloads import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from tallystick.events.charges import Capture, balance_transaction_seen
-from tallystick.events.spec import Effects, Event, Facts, Notice, moment
+from tallystick.events.spec import Effects, Event, Facts, moment
+from tallystick.outbox.notices import Notice
 from tallystick.payments.reports import PaymentReport, intent_report, our_payment
 from tallystick.payments.status import PaymentStatus
 from tallystick.stripe_gateway.payloads import PaymentIntent, reference

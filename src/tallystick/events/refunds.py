@@ -10,12 +10,12 @@ from tallystick.events.spec import (
     Effects,
     Event,
     Facts,
-    Notice,
     Question,
     moment,
 )
 from tallystick.ledger import chart
 from tallystick.ledger.entries import LedgerTransaction, credit, debit, post, reverse, transactions
+from tallystick.outbox.notices import Notice
 from tallystick.payments.reports import (
     adopted_payment,
     adopted_refund,

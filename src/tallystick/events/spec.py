@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any
 
 from tallystick.errors import PayloadError
 from tallystick.ledger.entries import LedgerTransaction
+from tallystick.outbox.notices import Notice
 from tallystick.payments.reports import PaymentReport, RefundReport
 from tallystick.stripe_gateway.payloads import JsonObject
 
@@ -68,16 +68,6 @@ class Question:
 
 Facts = Mapping[Question, JsonObject | None]
 """Stored answers. A question that is absent was not asked yet; None says that Stripe knows no such object."""
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something to tell the merchant's own systems, once: ``key`` is unique."""
-
-    key: str
-    type: str
-    payment_id: str | None
-    data: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What Tallystick tells the merchant's own systems."""

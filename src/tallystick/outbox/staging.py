@@ -1,0 +1,27 @@
+"""Stages notices to the merchant's own systems, in the transaction that makes them true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tallystick.outbox.notices import Notice
+
+_STAGE: Final = text("""
+INSERT INTO outbox (notice_key, type, payment_id, data)
+SELECT key, type, payment_id, data
+  FROM jsonb_to_recordset(CAST(:notices AS jsonb)) AS n(key text, type text, payment_id text, data jsonb)
+ ORDER BY key COLLATE "C"
+ON CONFLICT (notice_key) DO NOTHING
+""")
+
+
+async def stage(connection: AsyncConnection, notices: Iterable[Notice]) -> None:
+    """Write the notices that were not staged before; they leave after the commit, or not at all."""
+    by_key = {notice.key: notice for notice in notices}
+    if by_key:
+        await connection.execute(_STAGE, {"notices": orjson.dumps(list(by_key.values())).decode()})
