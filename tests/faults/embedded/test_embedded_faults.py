@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey, places
-from tallystick.embedded.processes import command_line, find_strays
+from tallystick.embedded.processes import Stray, command_line, find_strays
 from tallystick.errors import ConfigurationError
 
 Ask = Callable[[EmbeddedPostgres, str], str]
@@ -25,11 +25,13 @@ Spawn = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def parent() -> Iterator[Spawn]:
-    """Starts parent.py; at the end none of them is left."""
+    """Starts parent.py; at the end neither one of them is left nor, should a test fail, its servers."""
     started: list[subprocess.Popen[str]] = []
+    data_dirs: set[Path] = set()
 
     def spawn(data_dir: Path, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, str(PARENT), str(data_dir), *arguments]
+        data_dirs.add(data_dir)
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         return started[-1]
 
@@ -37,6 +39,8 @@ def parent() -> Iterator[Spawn]:
     for process in started:
         process.kill()
         process.communicate()
+    for stray in (stray for data_dir in data_dirs for stray in running(data_dir)):
+        os.kill(stray.pid, signal.SIGKILL)
 
 
 def wait_ready(process: subprocess.Popen[str]) -> None:
@@ -44,16 +48,14 @@ def wait_ready(process: subprocess.Popen[str]) -> None:
     assert process.stdout.readline() == "ready\n"
 
 
-def running(data_dir: Path) -> int:
-    """How many processes of both servers run on the data directory."""
+def running(data_dir: Path) -> list[Stray]:
+    """The processes of both servers that run on the data directory."""
     cluster, home = data_dir / "postgres/cluster", data_dir / "valkey"
     owner = cluster.stat().st_uid if cluster.exists() else os.geteuid()
-    return len(
-        [
-            *find_strays("postgres", places.mark(cluster), owner),
-            *find_strays("valkey-server", places.mark(home), os.geteuid()),
-        ]
-    )
+    return [
+        *find_strays("postgres", places.mark(cluster), owner),
+        *find_strays("valkey-server", places.mark(home), os.geteuid()),
+    ]
 
 
 def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
@@ -83,12 +85,12 @@ def test_whatever_kills_the_parent_nothing_runs_on(
         ask(server, "CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)")
     process = parent(base / "data")
     wait_ready(process)
-    assert running(base / "data") > 2
+    assert len(running(base / "data")) > 2
     with pytest.raises(ConfigurationError, match=f"in use by another start .process {process.pid}."):
         EmbeddedPostgres(base / "data").start()
     process.send_signal(number)
     process.wait()
-    until(lambda: running(base / "data") == 0)
+    until(lambda: not running(base / "data"))
     with start_again(base / "data") as server:
         assert ask(server, "SELECT n FROM kept") == "7"
 
@@ -100,14 +102,14 @@ def test_orphans_are_taken_over_where_no_death_signal_exists(base: Path, ask: As
     process.kill()
     process.wait()
     time.sleep(0.3)
-    assert running(base / "data") > 2
+    assert len(running(base / "data")) > 2
     told: list[str] = []
     with start_again(base / "data", told) as server:
         assert ask(server, "SELECT 1") == "1"
     assert not command_line(before[0].pid)
     assert [line for line in told if "Taking over: postgres" in line]
     assert [line for line in told if "Taking over: valkey-server" in line]
-    assert running(base / "data") == 0
+    assert not running(base / "data")
 
 
 def test_a_crash_of_the_server_is_seen_and_recovered(base: Path, ask: Ask) -> None:
@@ -200,4 +202,4 @@ def test_a_leftover_socket_does_not_stop_valkey(base: Path) -> None:
     assert (base / "data/valkey/valkey.sock").exists()
     with server:
         assert server.poll() is None
-    assert running(base / "data") == 0
+    assert not running(base / "data")
