@@ -215,7 +215,9 @@ def clear_leftovers(cluster: Cluster) -> None:
     that someone started by hand on this directory: it is not ours to stop.
     """
     for staging in cluster.home.glob("cluster.new-*"):
-        shutil.rmtree(staging)
+        # An initdb that lost its parent just now sweeps here as well. What remains harms nobody: the name is
+        # random, and the next start sweeps again.
+        shutil.rmtree(staging, ignore_errors=True)
     for lock in (cluster.data / "postmaster.pid", cluster.sockets / f"{SOCKET_NAME}.lock"):
         with suppress(
             FileNotFoundError, ValueError

@@ -24,6 +24,11 @@ def launch(arguments: list[str]) -> None:
     """Drop to the user, arm the death signal, then become the program. Returns only by an error."""
     parent, death_signal, uid, gid = (int(value) for value in arguments[:4])
     command = arguments[4:]
+    # What our parent ignores stays ignored across exec: SIGINT under a shell's "&", SIGPIPE under Python. A
+    # death signal that comes before the server has its handlers must end it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     if uid >= 0:
         os.setgroups([])
         os.setgid(gid)
@@ -34,10 +39,6 @@ def launch(arguments: list[str]) -> None:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
         if os.getppid() != parent:
             sys.exit(EXIT_ORPHANED)
-    # Python ignores these two, and what is ignored stays ignored across exec.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.execv(command[0], command)  # noqa: S606 - no shell is the point
 
 

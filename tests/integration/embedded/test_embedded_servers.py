@@ -70,6 +70,8 @@ def test_valkey_answers_and_starts_empty_again(base: Path) -> None:
     with server:
         client = redis.Redis.from_url(server.url())
         client.set("bell", "rung")
+        assert client.config_get("save") == {"save": ""}
+        assert client.config_get("port") == {"port": "0"}
         server.kill()
         assert server.poll() == -9
         server.restart()
