@@ -1,0 +1,78 @@
+"""The account that the key belongs to."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tallystick.sandbox.routing import Route
+from tallystick.sandbox.state import Call
+from tallystick.sandbox.store import Obj
+
+
+def _requirements() -> Obj:
+    lists = ("alternatives", "currently_due", "errors", "eventually_due", "past_due", "pending_verification")
+    return {**{name: [] for name in lists}, "current_deadline": None, "disabled_reason": None}
+
+
+def retrieve(call: Call) -> Obj:
+    """GET /v1/account."""
+    ident = call.sandbox.account_id
+    return {
+        "id": ident,
+        "object": "account",
+        "business_profile": {
+            "annual_revenue": None,
+            "estimated_worker_count": None,
+            "mcc": None,
+            "name": "Tallystick sandbox",
+            "product_description": None,
+            "support_address": None,
+            "support_email": None,
+            "support_phone": None,
+            "support_url": None,
+            "url": None,
+        },
+        "business_type": "company",
+        "capabilities": {"card_payments": "active", "transfers": "active"},
+        "charges_enabled": True,
+        "controller": {"type": "account"},
+        "country": "US",
+        "created": 1_577_836_800,
+        "default_currency": call.sandbox.settings.default_currency,
+        "details_submitted": True,
+        "email": "sandbox@example.com",
+        "external_accounts": {
+            "object": "list",
+            "data": [],
+            "has_more": False,
+            "url": f"/v1/accounts/{ident}/external_accounts",
+        },
+        "future_requirements": _requirements(),
+        "metadata": {},
+        "payouts_enabled": True,
+        "requirements": _requirements(),
+        "settings": _settings(),
+        "tos_acceptance": {"date": None, "ip": None, "user_agent": None},
+        "type": "standard",
+    }
+
+
+def _settings() -> Obj:
+    return {
+        "branding": {"icon": None, "logo": None, "primary_color": None, "secondary_color": None},
+        "card_payments": {
+            "decline_on": {"avs_failure": False, "cvc_failure": False},
+            "statement_descriptor_prefix": "TALLYSTICK",
+            "statement_descriptor_prefix_kana": None,
+            "statement_descriptor_prefix_kanji": None,
+        },
+        "dashboard": {"display_name": "Tallystick sandbox", "timezone": "Etc/UTC"},
+        "payments": {
+            "statement_descriptor": "TALLYSTICK",
+            "statement_descriptor_kana": None,
+            "statement_descriptor_kanji": None,
+        },
+    }
+
+
+ROUTES: Final = [Route("GET", "/v1/account", retrieve)]

@@ -1,0 +1,266 @@
+"""The attempt to pay a PaymentIntent: authentication, charge, capture, settlement, cancellation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from tallystick.sandbox import balance, cards, charges, payment_methods
+from tallystick.sandbox.errors import StripeError, doc_url, invalid, refused
+from tallystick.sandbox.state import Call
+from tallystick.sandbox.store import Obj
+
+SETTLE: Final = "settle_charge"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How the caller confirms."""
+
+    off_session: bool = False
+    return_url: str | None = None
+    use_stripe_sdk: bool = False
+    error_on_requires_action: bool = False
+
+
+def check_owner(call: Call, method: Obj, customer: str | None) -> None:
+    """Raises StripeError when the payment method is not this customer's to use, or is used up."""
+    owner = method["customer"]
+    if owner is None:
+        if call.store.hidden(method).get("spent"):
+            raise payment_methods.spent()
+        return
+    if customer is None:
+        raise refused(
+            f"The payment method supplied ({method['id']}) belongs to the Customer {owner}. Please include"
+            " the Customer in the `customer` parameter on the PaymentIntent.",
+            param="payment_method",
+        )
+    if owner != customer:
+        raise refused(
+            f"The customer does not have a payment method with the ID {method['id']}. The payment method must"
+            " be attached to the customer.",
+            code="resource_missing",
+            param="payment_method",
+        )
+
+
+def confirm(call: Call, intent: Obj, attempt: Attempt) -> None:
+    """Try to pay; raises StripeError (402) for a decline, with its traces kept."""
+    if intent["payment_method"] is None:
+        raise refused(
+            "You cannot confirm this PaymentIntent because it's missing a payment method. You can either"
+            " update the PaymentIntent with a payment method and then confirm it again, or confirm it again"
+            " directly with a payment method or ConfirmationToken.",
+            code="payment_intent_unexpected_state",
+            payment_intent=dict(intent),
+        )
+    automatic = intent["automatic_payment_methods"]
+    redirects = automatic is not None and automatic["allow_redirects"] == "always"
+    if redirects and attempt.return_url is None and not attempt.use_stripe_sdk and not attempt.off_session:
+        raise invalid(
+            "This PaymentIntent is configured to accept payment methods enabled in your Dashboard. Because"
+            " some of these payment methods might redirect your customer off of your page, you must provide a"
+            " `return_url`. If you don't want to accept redirect-based payment methods, set"
+            " `automatic_payment_methods[enabled]` to `true` and `automatic_payment_methods[allow_redirects]`"
+            " to `never` when creating Setup Intents and Payment Intents."
+        )
+    method = call.find("payment_method", intent["payment_method"])
+    check_owner(call, method, intent["customer"])
+    card = payment_methods.card_of(call, method)
+    if not _needs_authentication(call, intent, method, card):
+        pay(call, intent, method, card, authenticated=False)
+    elif attempt.off_session or attempt.error_on_requires_action:
+        fail(call, intent, method, card, cards.AUTHENTICATION, authenticated=False)
+    else:
+        _ask(call, intent, attempt)
+
+
+def _needs_authentication(call: Call, intent: Obj, method: Obj, card: cards.TestCard) -> bool:
+    if card.authentication == "always":
+        return True
+    if card.authentication == "unless_set_up":
+        asked = intent["payment_method_options"]["card"]["request_three_d_secure"] in ("any", "challenge")
+        return asked or not call.store.hidden(method).get("set_up")
+    return False
+
+
+def _ask(call: Call, intent: Obj, attempt: Attempt) -> None:
+    """Ask the customer to authenticate: ``requires_action``."""
+    url = f"{call.base_url}/3d_secure/{intent['id']}?payment_intent_client_secret={intent['client_secret']}"
+    if attempt.return_url is not None and not attempt.use_stripe_sdk:
+        action: Obj = {
+            "redirect_to_url": {"return_url": attempt.return_url, "url": url},
+            "type": "redirect_to_url",
+        }
+    else:
+        source = call.sandbox.ids.new("payatt", of=intent["id"])
+        action = {
+            "type": "use_stripe_sdk",
+            "use_stripe_sdk": {"source": source, "stripe_js": url, "type": "three_d_secure_redirect"},
+        }
+    call.store.change(intent, status="requires_action", next_action=action, last_payment_error=None)
+    call.store.hide(intent, return_url=attempt.return_url)
+    call.emit("payment_intent.requires_action", intent)
+
+
+def authenticated(call: Call, intent: Obj, *, success: bool) -> None:
+    """What follows the customer's answer; raises StripeError when the card is declined after all."""
+    if intent["status"] != "requires_action":
+        raise refused(
+            f"This PaymentIntent does not wait for authentication: it has a status of {intent['status']}.",
+            code="payment_intent_unexpected_state",
+        )
+    method = call.find("payment_method", intent["payment_method"])
+    card = payment_methods.card_of(call, method)
+    if success:
+        pay(call, intent, method, card, authenticated=True)
+        return
+    code = "payment_intent_authentication_failure"
+    call.store.change(
+        intent,
+        status="requires_payment_method",
+        next_action=None,
+        payment_method=None,
+        last_payment_error={
+            "code": code,
+            "doc_url": doc_url(code),
+            "message": "The provided PaymentMethod has failed authentication. You can provide"
+            " payment_method_data or a new PaymentMethod to attempt to fulfill this PaymentIntent again.",
+            "payment_method": dict(method),
+            "type": "invalid_request_error",
+        },
+    )
+    call.emit("payment_intent.payment_failed", intent)
+
+
+def pay(call: Call, intent: Obj, method: Obj, card: cards.TestCard, *, authenticated: bool) -> None:
+    """Charge the card; raises StripeError (402) for a decline."""
+    if card.decline is not None:
+        fail(call, intent, method, card, card.decline, authenticated=authenticated)
+    manual = "manual" in (
+        intent["capture_method"],
+        intent["payment_method_options"]["card"].get("capture_method"),
+    )
+    charge = charges.make(
+        call, intent, method, card, decline=None, authenticated=authenticated, captured=not manual
+    )
+    _keep_method(call, intent, method)
+    call.store.change(
+        intent,
+        status="requires_capture" if manual else "succeeded",
+        latest_charge=charge["id"],
+        amount_capturable=intent["amount"] if manual else 0,
+        amount_received=0 if manual else intent["amount"],
+        next_action=None,
+        last_payment_error=None,
+    )
+    if intent["capture_method"] == "automatic" and not manual:
+        # The synchronous capture of old: the balance transaction is there before the answer.
+        _settle(call, charge)
+    elif not manual:
+        call.after(call.sandbox.settings.settlement_delay, SETTLE, charge["id"])
+    call.emit("charge.succeeded", charge)
+    call.emit("payment_intent.amount_capturable_updated" if manual else "payment_intent.succeeded", intent)
+
+
+def _keep_method(call: Call, intent: Obj, method: Obj) -> None:
+    """Save the method where a later use was announced; otherwise it has paid its one payment."""
+    future = intent["setup_future_usage"] or intent["payment_method_options"]["card"].get(
+        "setup_future_usage"
+    )
+    if future and future != "none" and intent["customer"] is not None:
+        if method["customer"] is None:
+            call.store.change(method, customer=intent["customer"])
+            call.emit("payment_method.attached", method)
+        call.store.hide(method, set_up=True)
+    elif method["customer"] is None:
+        call.store.hide(method, spent=True)
+
+
+def fail(
+    call: Call,
+    intent: Obj,
+    method: Obj,
+    card: cards.TestCard,
+    decline: cards.Decline,
+    *,
+    authenticated: bool,
+) -> NoReturn:
+    """Record a declined attempt, and raise it (402)."""
+    charge = charges.make(
+        call, intent, method, card, decline=decline, authenticated=authenticated, captured=False
+    )
+    shown = dict(method)
+    error: StripeError = payment_methods.declined(decline, charge=charge["id"], payment_method=shown)
+    call.store.change(
+        intent,
+        status="requires_payment_method",
+        latest_charge=charge["id"],
+        next_action=None,
+        payment_method=None,
+        last_payment_error=dict(error.body),
+    )
+    call.emit("charge.failed", charge)
+    call.emit("payment_intent.payment_failed", intent)
+    error.body["payment_intent"] = dict(intent)
+    raise error
+
+
+# Capture and settlement
+
+
+def capture(call: Call, intent: Obj, amount: int) -> None:
+    """Capture ``amount`` of an authorization; what is left of it is let go of."""
+    charge = call.find("charge", intent["latest_charge"])
+    call.store.change(
+        charge,
+        captured=True,
+        amount_captured=amount,
+        statement_descriptor=intent["statement_descriptor"],
+        statement_descriptor_suffix=intent["statement_descriptor_suffix"],
+    )
+    call.store.change(intent, status="succeeded", amount_capturable=0, amount_received=amount)
+    call.after(call.sandbox.settings.settlement_delay, SETTLE, charge["id"])
+    call.emit("charge.captured", charge)
+    call.emit("payment_intent.succeeded", intent)
+
+
+def _settle(call: Call, charge: Obj) -> Obj:
+    """Book a captured charge; returns what changed of it."""
+    method = call.find("payment_method", charge["payment_method"])
+    card = payment_methods.card_of(call, method)
+    txn = balance.book(
+        call, "charge", charge, amount=charge["amount_captured"], fee=True, at_once=card.at_once
+    )
+    return call.store.change(charge, balance_transaction=txn["id"])
+
+
+def settle(call: Call, charge_id: str) -> None:
+    """Timer: the balance transaction of a captured charge appears."""
+    charge = call.find("charge", charge_id)
+    if charge["balance_transaction"] is None:
+        previous = _settle(call, charge)
+        call.emit("charge.updated", charge, previous)
+
+
+def settle_now(call: Call, charge: Obj) -> None:
+    """Settle a charge at once whose settlement is still to come: a refund needs it."""
+    if call.sandbox.timers.take(SETTLE, charge["id"]):
+        settle(call, charge["id"])
+
+
+ACTIONS: Final = {SETTLE: settle}
+
+
+def mark_canceled(call: Call, intent: Obj, reason: str | None) -> None:
+    """The end of a PaymentIntent that is not paid."""
+    call.store.change(
+        intent,
+        status="canceled",
+        canceled_at=call.now,
+        cancellation_reason=reason,
+        amount_capturable=0,
+        next_action=None,
+    )
+    call.emit("payment_intent.canceled", intent)

@@ -1,0 +1,181 @@
+"""Customers."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tallystick.sandbox import payment_methods
+from tallystick.sandbox.errors import refused
+from tallystick.sandbox.lists import page
+from tallystick.sandbox.params import (
+    ADDRESS,
+    SHIPPING,
+    Check,
+    Params,
+    clearable,
+    created,
+    integer,
+    list_of,
+    listing,
+    merged_metadata,
+    metadata,
+    one_of,
+    text,
+    whole_address,
+    whole_shipping,
+)
+from tallystick.sandbox.routing import Route
+from tallystick.sandbox.state import Call
+from tallystick.sandbox.store import Obj, TableSpec
+
+TABLES: Final = [TableSpec("customer", "customer", indexes=("email",))]
+
+_INVOICE_SETTINGS: Final = Params(
+    {
+        "custom_fields": clearable(list_of(Params({"name": text(40), "value": text(140)}))),
+        "default_payment_method": clearable(text()),
+        "footer": clearable(text()),
+        "rendering_options": clearable(
+            Params({"amount_tax_display": clearable(text()), "template": clearable(text())})
+        ),
+    }
+)
+_FIELDS: Final[dict[str, Check]] = {
+    "address": clearable(ADDRESS),
+    "balance": integer,
+    "business_name": clearable(text(150)),
+    "description": clearable(text()),
+    "email": clearable(text(512)),
+    "individual_name": clearable(text(150)),
+    "invoice_prefix": text(),
+    "invoice_settings": _INVOICE_SETTINGS,
+    "metadata": metadata,
+    "name": clearable(text(256)),
+    "next_invoice_sequence": integer,
+    "phone": clearable(text(20)),
+    "preferred_locales": clearable(list_of(text())),
+    "shipping": clearable(SHIPPING),
+    "tax_exempt": clearable(one_of("exempt", "none", "reverse")),
+}
+
+
+def _settings(call: Call, old: Obj, sent: Obj, customer: str) -> Obj:
+    """Invoice settings with what was sent; the default payment method must be the customer's own."""
+    method = sent.get("default_payment_method")
+    if method is not None:
+        found = call.find("payment_method", method, param="invoice_settings[default_payment_method]")
+        if found["customer"] != customer:
+            raise refused(
+                f"The customer does not have a payment method with the ID {method}. The payment method must"
+                " be attached to the customer.",
+                code="resource_missing",
+                param="invoice_settings[default_payment_method]",
+            )
+    return {**old, **sent}
+
+
+def _values(call: Call, params: dict[str, Any], old: Obj) -> Obj:
+    """The customer's fields as the parameters make them."""
+    values = dict(params)
+    if "metadata" in values:
+        values["metadata"] = merged_metadata(old["metadata"], values["metadata"])
+    if "address" in values:
+        values["address"] = whole_address(values["address"])
+    if "shipping" in values:
+        values["shipping"] = whole_shipping(values["shipping"], full=False)
+    if "invoice_settings" in values:
+        values["invoice_settings"] = _settings(
+            call, old["invoice_settings"], values["invoice_settings"], old["id"]
+        )
+    if "tax_exempt" in values:
+        values["tax_exempt"] = values["tax_exempt"] or "none"
+    if "preferred_locales" in values:
+        values["preferred_locales"] = values["preferred_locales"] or []
+    return values
+
+
+def create(call: Call) -> Obj:
+    """POST /v1/customers."""
+    params = dict(call.params)
+    method = params.pop("payment_method", None)
+    settings = params.pop("invoice_settings", None)
+    ident = call.sandbox.ids.short("cus")
+    customer: Obj = {
+        "id": ident,
+        "object": "customer",
+        "address": None,
+        "balance": 0,
+        "created": call.now,
+        "currency": None,
+        "customer_account": None,
+        "default_source": None,
+        "delinquent": False,
+        "description": None,
+        "discount": None,
+        "email": None,
+        "invoice_prefix": call.sandbox.ids.chars(8).upper(),
+        "invoice_settings": {
+            "custom_fields": None,
+            "default_payment_method": None,
+            "footer": None,
+            "rendering_options": None,
+        },
+        "livemode": False,
+        "metadata": {},
+        "name": None,
+        "next_invoice_sequence": 1,
+        "phone": None,
+        "preferred_locales": [],
+        "shipping": None,
+        "tax_exempt": "none",
+        "test_clock": None,
+    }
+    customer.update(_values(call, params, customer))
+    call.store.put(customer)
+    if method is not None:
+        payment_methods.attach(call, payment_methods.materialise(call, method), ident)
+    if settings is not None:
+        merged = _settings(call, customer["invoice_settings"], settings, ident)
+        call.store.change(customer, invoice_settings=merged)
+    call.emit("customer.created", customer)
+    return customer
+
+
+def retrieve(call: Call) -> Obj:
+    """GET /v1/customers/{id}; a deleted one says so."""
+    return call.store.gone("customer", call.ids[0]) or call.find("customer")
+
+
+def update(call: Call) -> Obj:
+    """POST /v1/customers/{id}."""
+    customer = call.find("customer")
+    previous = call.store.change(customer, **_values(call, call.params, customer))
+    if previous:
+        call.emit("customer.updated", customer, previous)
+    return customer
+
+
+def delete(call: Call) -> Obj:
+    """DELETE /v1/customers/{id}: the payment methods are detached; the id stays, as deleted."""
+    customer = call.find("customer")
+    for method in call.store.tables["payment_method"].having("customer", customer["id"]):
+        previous = call.store.change(method, customer=None)
+        call.store.hide(method, spent=True)
+        call.emit("payment_method.detached", method, previous)
+    call.emit("customer.deleted", customer)
+    call.store.remove(customer)
+    return {"id": customer["id"], "object": "customer", "deleted": True}
+
+
+def list_all(call: Call) -> Obj:
+    """GET /v1/customers."""
+    return page(call, "customer", "/v1/customers")
+
+
+ROUTES: Final = [
+    Route("POST", "/v1/customers", create, Params({**_FIELDS, "payment_method": text()})),
+    Route("GET", "/v1/customers", list_all, listing(created=created, email=text(512))),
+    Route("GET", "/v1/customers/{}", retrieve),
+    Route("POST", "/v1/customers/{}", update, Params(_FIELDS)),
+    Route("DELETE", "/v1/customers/{}", delete),
+]

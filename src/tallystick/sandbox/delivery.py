@@ -1,0 +1,310 @@
+"""Delivery of events to webhook endpoints: signed, concurrent, retried, logged, and never forgotten.
+
+A delivery is a record, written in the transaction of its event. It stays pending until the endpoint has
+answered 2xx or the schedule is used up, whatever happens to the process in between; so an endpoint may hear
+an event twice, never zero times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import itertools
+import random
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
+
+import aiohttp
+import orjson
+
+from tallystick.sandbox import events
+from tallystick.sandbox.clock import Alarm, Clock
+from tallystick.sandbox.store import Obj, Space, Store
+from tallystick.sandbox.versions import Relations
+
+SPACE: Final = "delivery"
+_LOG_KEPT: Final = 20_000
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One event on its way to one endpoint. ``state``: pending, delivered, failed or dropped.
+
+    ``attempts`` holds ``[time, status or 0, error or None]`` each; ``due`` is when the next one is made.
+    """
+
+    key: str
+    event: str
+    endpoint: str
+    due: float
+    state: str = "pending"
+    wrong_secret: bool = False
+    counted: bool = True
+    """Whether it is one of the event's pending_webhooks; a redelivery on demand is not."""
+    attempts: list[list[Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How deliveries misbehave: each event sent ``duplicates`` times more, within ``shuffle_seconds`` in
+    any order, a ``drop_share`` of them never, all of them ``delay_seconds`` late."""
+
+    duplicates: int = 0
+    shuffle_seconds: float = 0.0
+    drop_share: float = 0.0
+    delay_seconds: float = 0.0
+    seed: int | None = None
+
+
+def signature(body: bytes, secrets: Iterable[str], at: int) -> str:
+    """The Stripe-Signature header over the raw body, one v1 a secret."""
+    signed = b"%d.%b" % (at, body)
+    marks = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in secrets]
+    return ",".join([f"t={at}", *(f"v1={mark}" for mark in marks)])
+
+
+class Deliveries:
+    """All deliveries, and the workers that make them."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        relations: Relations,
+        *,
+        schedule: tuple[float, ...],
+        concurrency: int,
+        timeout: float,
+        seed: int | None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._relations = relations
+        self._schedule = schedule
+        self._concurrency = concurrency
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._count = itertools.count(1)
+        self._random = random.Random(seed)  # noqa: S311 - repeatable disorder, no secret
+        self._policy = Policy()
+        self.log: dict[str, Delivery] = {}
+        self._of_event: dict[str, list[Delivery]] = {}
+        self._alarms: dict[str, Alarm] = {}
+        self._settled: deque[str] = deque()
+        self._queue: asyncio.Queue[str] = asyncio.Queue()
+        self._workers: list[asyncio.Task[None]] = []
+        self._session: aiohttp.ClientSession | None = None
+        self._flush_due = False
+        store.add_space(SPACE, Space(self._dump, self._load))
+
+    # Planning, inside the transaction that makes the event
+
+    def plan(self, event: Obj, endpoints: Iterable[Obj]) -> None:
+        """Make the deliveries of a new event."""
+        for endpoint in endpoints:
+            event["pending_webhooks"] += 1
+            policy = self._policy
+            if policy.drop_share and self._random.random() < policy.drop_share:
+                self._add(event, endpoint, state="dropped")
+                continue
+            for copy in range(1 + policy.duplicates):
+                self._add(event, endpoint, wait=self._wait(), counted=copy == 0)
+
+    def send_again(self, event: Obj, endpoint: Obj, *, times: int, wrong_secret: bool) -> list[Delivery]:
+        """Deliver an event on demand, whether or not it has been delivered."""
+        return [self._add(event, endpoint, wrong_secret=wrong_secret, counted=False) for _ in range(times)]
+
+    def call_off(self, endpoint: Obj) -> None:
+        """The endpoint is gone: nothing more is sent to it."""
+        for delivery in list(self.log.values()):
+            if delivery.endpoint == endpoint["id"] and delivery.state == "pending":
+                self._settle(delivery, "failed")
+
+    def _wait(self) -> float:
+        policy = self._policy
+        spread = self._random.random() * policy.shuffle_seconds if policy.shuffle_seconds else 0.0
+        return policy.delay_seconds + spread
+
+    def _add(self, event: Obj, endpoint: Obj, *, wait: float = 0.0, **values: Any) -> Delivery:
+        key = str(next(self._count))
+        delivery = Delivery(key, event["id"], endpoint["id"], self._clock.now() + wait, **values)
+        self.log[key] = delivery
+        self._of_event.setdefault(event["id"], []).append(delivery)
+        self._store.touch(SPACE, key)
+        if delivery.state == "pending":
+            self._set_going(delivery, wait)
+        return delivery
+
+    def _set_going(self, delivery: Delivery, wait: float) -> None:
+        # The workers run in this loop, so they see it only after the commit that is under way.
+        if wait <= 0:
+            self._queue.put_nowait(delivery.key)
+        else:
+            key = delivery.key
+            self._alarms[key] = self._clock.call_at(delivery.due, lambda: self._queue.put_nowait(key))
+
+    # What is known of them
+
+    def set_policy(self, values: Mapping[str, Any]) -> Policy:
+        """Replace the policy; raises TypeError for an unknown field."""
+        self._policy = replace(Policy(), **values)
+        if self._policy.seed is not None:
+            self._random = random.Random(self._policy.seed)  # noqa: S311
+        return self._policy
+
+    def policy(self) -> dict[str, Any]:
+        """The policy as JSON."""
+        return asdict(self._policy)
+
+    def succeeded(self, event_id: str) -> bool:
+        """Whether every endpoint that was to hear this event has."""
+        return all(
+            delivery.state == "delivered" for delivery in self._of_event.get(event_id, ()) if delivery.counted
+        )
+
+    def pending(self) -> int:
+        """How many are not yet delivered nor given up."""
+        return sum(delivery.state == "pending" for delivery in self.log.values())
+
+    # The workers
+
+    async def start(self) -> None:
+        """Start sending, with what a restart brought back first."""
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=self._timeout,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        self._count_pending_webhooks()
+        now = self._clock.now()
+        for delivery in self.log.values():
+            if delivery.state == "pending" and delivery.key not in self._alarms:
+                self._set_going(delivery, delivery.due - now)
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
+
+    def _count_pending_webhooks(self) -> None:
+        # Events are not written again for each delivery, so after a restart the count comes from the log.
+        for event in self._store.tables["event"].rows.values():
+            siblings = self._of_event.get(event["id"], ())
+            event["pending_webhooks"] = sum(item.counted and item.state != "delivered" for item in siblings)
+
+    async def stop(self) -> None:
+        """Stop sending; what is pending stays pending."""
+        for alarm in self._alarms.values():
+            alarm.cancel()
+        self._alarms.clear()
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        self._workers = []
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+            await asyncio.sleep(0)  # let the transports close
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.get()
+            self._alarms.pop(key, None)
+            delivery = self.log.get(key)
+            if delivery is not None and delivery.state == "pending":
+                await self._attempt(delivery)
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        event = self._store.get("event", delivery.event)
+        endpoint = self._store.get("webhook_endpoint", delivery.endpoint)
+        if event is None or endpoint is None:
+            self._settle(delivery, "failed")
+            return
+        at = self._clock.now()
+        secrets = ["whsec_wrong"] if delivery.wrong_secret else self._secrets(endpoint, at)
+        body = events.body(event, endpoint["api_version"], self._relations)
+        headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+            "Stripe-Signature": signature(body, secrets, int(at)),
+        }
+        status, problem = await self._post(endpoint["url"], body, headers)
+        if self.log.get(delivery.key) is not delivery or delivery.state != "pending":
+            return  # reset, or its endpoint was deleted, while it was under way
+        delivery.attempts.append([at, status, problem])
+        if 200 <= status < 300:
+            self._settle(delivery, "delivered")
+            if delivery.counted:
+                event["pending_webhooks"] -= 1
+        elif len(delivery.attempts) > len(self._schedule):
+            self._settle(delivery, "failed")
+        else:
+            wait = self._schedule[len(delivery.attempts) - 1]
+            delivery.due = self._clock.now() + wait
+            self._store.touch(SPACE, delivery.key)
+            self._flush_soon()
+            self._set_going(delivery, wait)
+
+    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, str | None]:
+        assert self._session is not None
+        try:
+            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+                await answer.read()
+                return answer.status, None
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            return 0, f"{type(error).__name__}: {error}"
+
+    def _secrets(self, endpoint: Obj, now: float) -> list[str]:
+        hidden = self._store.hidden(endpoint)
+        old = [secret for secret, until in hidden.get("old_secrets", ()) if until > now]
+        return [hidden["secret"], *old]
+
+    def _settle(self, delivery: Delivery, state: str) -> None:
+        delivery.state = state
+        self._store.touch(SPACE, delivery.key)
+        self._flush_soon()
+        self._settled.append(delivery.key)
+        while len(self._settled) > _LOG_KEPT:
+            self._forget(self._settled.popleft())
+
+    def _forget(self, key: str) -> None:
+        delivery = self.log.get(key)
+        if delivery is not None and delivery.state == "delivered":  # what failed is kept: it is searched for
+            del self.log[key]
+            siblings = self._of_event[delivery.event]
+            siblings.remove(delivery)
+            if not siblings:
+                del self._of_event[delivery.event]
+            self._store.touch(SPACE, key)
+
+    def _flush_soon(self) -> None:
+        # Losing these marks only sends an event twice, so they are written in batches.
+        if not self._flush_due:
+            self._flush_due = True
+            asyncio.get_running_loop().call_later(0.05, self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        self._store.commit()
+
+    def clear(self) -> None:
+        """Forget all."""
+        for alarm in self._alarms.values():
+            alarm.cancel()
+        self._alarms.clear()
+        self.log.clear()
+        self._of_event.clear()
+        self._settled.clear()
+        self._policy = Policy()
+
+    def _dump(self, key: str) -> bytes | None:
+        delivery = self.log.get(key)
+        return None if delivery is None else orjson.dumps(delivery)
+
+    def _load(self, key: str, body: bytes) -> None:
+        delivery = Delivery(**orjson.loads(body))
+        self.log[key] = delivery
+        self._of_event.setdefault(delivery.event, []).append(delivery)
+        if delivery.state != "pending":
+            self._settled.append(key)
+        self._count = itertools.count(max(int(key) + 1, next(self._count)))

@@ -1,0 +1,94 @@
+"""Events: what happened, with a snapshot of the object, and to whom it must be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import orjson
+
+from tallystick.sandbox.ids import Ids
+from tallystick.sandbox.store import Obj, Store, TableSpec
+from tallystick.sandbox.versions import Relations, render
+
+TABLE: Final = TableSpec("event", "event", indexes=("type",))
+
+
+def wants(endpoint: Obj, event_type: str) -> bool:
+    """Whether an endpoint listens to this type."""
+    return endpoint["status"] == "enabled" and (
+        "*" in endpoint["enabled_events"] or event_type in endpoint["enabled_events"]
+    )
+
+
+class Events:
+    """Makes events. New ones are handed to ``plan`` (the deliveries) before the commit that contains them."""
+
+    def __init__(self, store: Store, ids: Ids) -> None:
+        self._store = store
+        self._ids = ids
+        self._fresh: list[Obj] = []
+        self.plan: Callable[[Obj, Iterable[Obj]], None] | None = None
+        store.before_commit.append(self._plan_fresh)
+
+    def emit(
+        self,
+        kind: str,
+        obj: Obj,
+        previous: Obj | None = None,
+        *,
+        version: str,
+        now: int,
+        request_id: str | None,
+        idempotency_key: str | None,
+    ) -> Obj:
+        """Record that ``kind`` happened to ``obj`` as it is now; ``previous`` holds what changed."""
+        data: Obj = {"object": dict(obj)}
+        if previous is not None:
+            data["previous_attributes"] = previous
+        ident = obj.get("id", "")
+        of_payment = ident.partition("_")[2][:1] == "3"
+        event = {
+            "id": self._ids.new("evt", of=ident if of_payment else None),
+            "object": "event",
+            "api_version": version,
+            "created": now,
+            "data": data,
+            "livemode": False,
+            "pending_webhooks": 0,
+            "request": {"id": request_id, "idempotency_key": idempotency_key},
+            "type": kind,
+        }
+        self._store.put(event)
+        if not self._fresh:
+            self._store.on_rollback(self._fresh.clear)
+        self._fresh.append(event)
+        return event
+
+    def _plan_fresh(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        if not fresh or self.plan is None:
+            return
+        endpoints = list(self._store.tables["webhook_endpoint"].rows.values())
+        for event in fresh:
+            self.plan(event, [endpoint for endpoint in endpoints if wants(endpoint, event["type"])])
+
+
+def shown(event: Obj, version: str | None, relations: Relations) -> Obj:
+    """The event as an endpoint of ``version`` gets it; None: in the event's own version."""
+    version = version or event["api_version"]
+    data = event["data"]
+    obj = render(data["object"], version, relations)
+    if obj is data["object"] and version == event["api_version"]:
+        return event
+    return {**event, "api_version": version, "data": {**data, "object": obj}}
+
+
+def body(event: Obj, version: str | None, relations: Relations) -> bytes:
+    """The bytes that are signed and sent."""
+    return orjson.dumps(shown(event, version, relations), option=orjson.OPT_INDENT_2)
+
+
+def snapshot(values: Obj, *names: str) -> dict[str, Any]:
+    """Some of an object's values, for ``previous_attributes``."""
+    return {name: values[name] for name in names if name in values}

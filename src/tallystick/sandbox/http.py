@@ -1,0 +1,280 @@
+"""The ASGI application: authentication, versions, idempotency, faults, errors; then a family's handler.
+
+Handlers are synchronous, so a request changes the state in one piece: everything from the handler to the
+commit happens without another request in between.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from tallystick.sandbox import versions
+from tallystick.sandbox.errors import StripeError, invalid
+from tallystick.sandbox.expand import expand
+from tallystick.sandbox.faults import Fault
+from tallystick.sandbox.forms import Form, decode
+from tallystick.sandbox.idempotency import Answer, digest
+from tallystick.sandbox.params import list_of, text
+from tallystick.sandbox.routing import Route, Router
+from tallystick.sandbox.state import Call, Sandbox
+from tallystick.sandbox.store import Obj
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = dict[bytes, bytes]
+
+logger = logging.getLogger(__name__)
+
+CUT: Final = "tallystick.cut"
+"""The scope extension by which the server lets the application end the connection without an answer."""
+
+_EXPAND: Final = list_of(text())
+_KEY_HELP: Final = (
+    "You did not provide an API key. You need to provide your API key in the Authorization header, using"
+    " Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See"
+    " https://stripe.com/docs/api#authentication for details, or we can help at https://support.stripe.com/."
+)
+
+
+@dataclass(slots=True)
+class Request:
+    """A request on its way through."""
+
+    method: str
+    path: str
+    headers: Headers
+    query: bytes
+    body: bytes
+    id: str
+    version: str
+    base_url: str
+    key: str | None = None
+    replayed_from: str | None = None
+
+
+class Api:
+    """Stripe's API over a Sandbox."""
+
+    def __init__(self, sandbox: Sandbox, router: Router) -> None:
+        self._sandbox = sandbox
+        self._router = router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        sandbox = self._sandbox
+        body = await read_body(receive)
+        headers: Headers = dict(scope["headers"])
+        version = versions.known(headers.get(b"stripe-version", b"").decode("latin-1"))
+        host = headers.get(b"host", b"127.0.0.1").decode("latin-1")
+        request = Request(
+            method=scope["method"],
+            path=scope["path"],
+            headers=headers,
+            query=scope["query_string"],
+            body=body,
+            id=sandbox.ids.short("req"),
+            version=version or sandbox.settings.api_version,
+            base_url=f"{scope.get('scheme', 'http')}://{host}",
+        )
+        fault = sandbox.faults.strike(request.method, request.path) if sandbox.faults.rules else None
+        if fault is not None and fault.when == "before" and fault.action != "status":
+            await sandbox.clock.sleep(0 if fault.action == "cut" else fault.seconds)
+            if fault.action != "delay":
+                await cut(scope, send)
+                return
+        status, answer, retry = await self._answer(request, fault)
+        if fault is not None and fault.when == "after":
+            if fault.action in ("timeout", "delay"):
+                await sandbox.clock.sleep(fault.seconds)
+            if fault.action in ("timeout", "cut"):
+                await cut(scope, send)
+                return
+            if fault.action == "status":
+                status, answer, retry = *self._failed(request, fault.error()), fault.should_retry
+        await send_json(send, status, answer, self._headers(request, retry))
+
+    async def _answer(self, request: Request, fault: Fault | None) -> tuple[int, bytes, bool | None]:
+        """Status, body and Stripe-Should-Retry of the answer."""
+        try:
+            self._authenticate(request)
+            route, ids = self._router.find(request.method, request.path)
+            strikes = fault is not None and fault.action == "status" and fault.when == "before"
+            injected = fault.error() if fault is not None and strikes else None
+            if injected is not None and not injected.stored:
+                status, body = self._failed(request, injected)
+            else:
+                status, body = await self._once(request, route, ids, self._form(request), injected)
+        except StripeError as error:
+            status, body = self._failed(request, error)
+            return status, body, None
+        return status, body, fault.should_retry if fault is not None and strikes else None
+
+    async def _once(
+        self, request: Request, route: Route, ids: tuple[str, ...], form: Form, injected: StripeError | None
+    ) -> tuple[int, bytes]:
+        """Do the work, unless its idempotency key has an answer already."""
+        keys, key = self._sandbox.idempotency, None
+        if request.method == "POST" and (raw := request.headers.get(b"idempotency-key")):
+            key = request.key = raw.decode("latin-1")
+            stored = keys.begin(key, request.path, digest(form), int(self._sandbox.clock.now()))
+            if stored is not None:
+                request.replayed_from = stored.request_id
+                return stored.status, stored.body
+        answer: Answer | None = None
+        try:
+            await self._latency()
+            status, body, lasting = self._work(request, route, ids, form, injected)
+            if lasting and key is not None:
+                now = int(self._sandbox.clock.now())
+                answer = Answer(request.path, digest(form), status, body, request.id, now)
+        finally:
+            if key is not None:
+                keys.finish(key, answer)
+        self._sandbox.store.commit()
+        return status, body
+
+    def _work(
+        self, request: Request, route: Route, ids: tuple[str, ...], form: Form, injected: StripeError | None
+    ) -> tuple[int, bytes, bool]:
+        """Run the handler: status, body, and whether an idempotency key keeps them."""
+        sandbox = self._sandbox
+        try:
+            obj = self._handled(request, route, ids, form, injected)
+        except StripeError as error:
+            if not error.keeps_work:
+                sandbox.store.rollback()
+            return *self._failed(request, error), error.stored
+        except Exception:
+            sandbox.store.rollback()
+            logger.exception("%s %s failed.", request.method, request.path)
+            broken = StripeError(500, "The sandbox failed; its log says why.", kind="api_error")
+            return *self._failed(request, broken), True
+        shown = versions.render(obj, request.version, sandbox)
+        return 200, orjson.dumps(shown, option=orjson.OPT_INDENT_2), True
+
+    def _handled(
+        self, request: Request, route: Route, ids: tuple[str, ...], form: Form, injected: StripeError | None
+    ) -> Obj:
+        if injected is not None:
+            raise injected
+        fields = dict(form)
+        wanted = _EXPAND(fields.pop("expand"), "expand") if "expand" in fields else None
+        call = Call(
+            sandbox=self._sandbox,
+            now=int(self._sandbox.clock.now()),
+            params=route.params(fields),
+            ids=ids,
+            version=request.version,
+            request_id=request.id,
+            idempotency_key=request.key,
+            base_url=request.base_url,
+        )
+        obj = route.handler(call)
+        return expand(self._sandbox, obj, wanted) if wanted else obj
+
+    def _failed(self, request: Request, error: StripeError) -> tuple[int, bytes]:
+        account = self._sandbox.account_id
+        log_url = f"https://dashboard.stripe.com/{account}/test/workbench/logs?object={request.id}"
+        body = {"error": {**error.body, "request_log_url": log_url}}
+        inner = versions.render(body["error"], request.version, self._sandbox)
+        return error.status, orjson.dumps({"error": inner}, option=orjson.OPT_INDENT_2)
+
+    async def _latency(self) -> None:
+        low, high = self._sandbox.settings.latency_ms
+        if high:
+            await self._sandbox.clock.sleep(self._sandbox.ids.random.uniform(low, high) / 1000)
+
+    @staticmethod
+    def _form(request: Request) -> Form:
+        if request.method != "POST":
+            return decode(request.query)
+        kind = request.headers.get(b"content-type", b"application/x-www-form-urlencoded")
+        if request.body and not kind.startswith(b"application/x-www-form-urlencoded"):
+            raise invalid(
+                "Invalid request: the body must be form-encoded (application/x-www-form-urlencoded)."
+            )
+        return {**decode(request.query), **decode(request.body)} if request.query else decode(request.body)
+
+    @staticmethod
+    def _authenticate(request: Request) -> None:
+        raw = request.headers.get(b"authorization", b"").decode("latin-1")
+        scheme, _, value = raw.partition(" ")
+        key = value.strip()
+        if scheme.lower() == "basic":
+            try:
+                key = base64.b64decode(key, validate=True).decode().partition(":")[0]
+            except (binascii.Error, UnicodeDecodeError):
+                raise StripeError(401, "Invalid API Key provided: malformed Basic auth.") from None
+        if not key:
+            raise StripeError(401, _KEY_HELP)
+        if not key.startswith(("sk_test_", "rk_test_")):
+            hidden = key if len(key) < 12 else f"{key[:8]}{'*' * (len(key) - 12)}{key[-4:]}"
+            raise StripeError(401, f"Invalid API Key provided: {hidden}")
+
+    @staticmethod
+    def _headers(request: Request, should_retry: bool | None) -> list[tuple[bytes, bytes]]:
+        headers = [
+            (b"request-id", request.id.encode()),
+            (b"stripe-version", request.version.encode("latin-1")),
+        ]
+        if request.key is not None:
+            headers.append((b"idempotency-key", request.key.encode("latin-1")))
+        if request.replayed_from is not None:
+            headers.append((b"idempotent-replayed", b"true"))
+            headers.append((b"original-request", request.replayed_from.encode()))
+        if should_retry is not None:
+            headers.append((b"stripe-should-retry", b"true" if should_retry else b"false"))
+        return headers
+
+
+async def read_body(receive: Receive) -> bytes:
+    """The whole body of a request."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+    return body
+
+
+async def send_json(
+    send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None
+) -> None:
+    """Answer with JSON bytes."""
+    await send_bytes(send, status, body, b"application/json", headers)
+
+
+async def send_bytes(
+    send: Send,
+    status: int,
+    body: bytes,
+    content_type: bytes,
+    headers: list[tuple[bytes, bytes]] | None = None,
+) -> None:
+    """Answer with bytes of a content type."""
+    start = [
+        (b"content-type", content_type),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-cache, no-store"),
+        *(headers or ()),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def cut(scope: Scope, send: Send) -> None:
+    """End the connection without an answer; where the server cannot, with a broken one."""
+    extension = scope.get("extensions", {}).get(CUT)
+    if extension is not None:
+        extension()
+        return
+    start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]}
+    await send(start)

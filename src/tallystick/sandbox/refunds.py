@@ -1,0 +1,249 @@
+"""Refunds: at once, pending, failing later, or letting go of what was never captured."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tallystick import money
+from tallystick.sandbox import balance, confirmation, payment_methods
+from tallystick.sandbox.errors import invalid, refused
+from tallystick.sandbox.lists import page
+from tallystick.sandbox.params import (
+    Params,
+    created,
+    exactly_one,
+    integer,
+    listing,
+    merged_metadata,
+    metadata,
+    one_of,
+    text,
+)
+from tallystick.sandbox.routing import Route
+from tallystick.sandbox.state import Call
+from tallystick.sandbox.store import Obj, TableSpec
+
+TABLES: Final = [TableSpec("refund", "refund", indexes=("charge", "payment_intent"))]
+
+FINISH: Final = "finish_refund"
+
+
+def _new(call: Call, charge: Obj, amount: int, params: dict[str, Any], **values: Any) -> Obj:
+    refund: Obj = {
+        "id": call.sandbox.ids.new("re", of=charge["id"]),
+        "object": "refund",
+        "amount": amount,
+        "balance_transaction": None,
+        "charge": charge["id"],
+        "created": call.now,
+        "currency": charge["currency"],
+        "customer": charge["customer"],
+        "customer_account": None,
+        "destination_details": {
+            "card": {
+                "reference_status": "pending",
+                "reference_type": "acquirer_reference_number",
+                "type": "refund",
+            },
+            "type": "card",
+        },
+        "metadata": merged_metadata(None, params.get("metadata", {})),
+        "payment_intent": charge["payment_intent"],
+        "payment_method": charge["payment_method"],
+        "reason": params.get("reason"),
+        "receipt_number": None,
+        "source_transfer_reversal": None,
+        "status": "succeeded",
+        "transfer_reversal": None,
+        **values,
+    }
+    return refund
+
+
+def let_go(call: Call, charge: Obj, params: dict[str, Any] | None = None) -> Obj:
+    """Reverse an uncaptured charge: a refund that moves no money. Emits both objects' events."""
+    details = {"card": {"type": "reversal"}, "type": "card"}
+    refund = _new(call, charge, charge["amount"], params or {}, destination_details=details)
+    call.store.put(refund)
+    previous = call.store.change(charge, amount_refunded=charge["amount"], refunded=True)
+    call.emit("refund.created", refund)
+    call.emit("charge.refunded", charge, previous)
+    return refund
+
+
+def create(call: Call) -> Obj:
+    """POST /v1/refunds, of a charge or of a PaymentIntent's latest charge."""
+    params = call.params
+    if exactly_one(params, "charge", "payment_intent") == "charge":
+        charge = call.find("charge", params["charge"])
+    else:
+        intent = call.find("payment_intent", params["payment_intent"])
+        if intent["latest_charge"] is None:
+            raise refused(
+                f"This PaymentIntent ({intent['id']}) does not have a successful charge to refund.",
+                param="payment_intent",
+            )
+        charge = call.find("charge", intent["latest_charge"])
+    if charge["status"] == "failed":
+        raise refused(f"Charge {charge['id']} failed; it cannot be refunded.", param="charge")
+    if charge["refunded"]:
+        raise refused(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
+    if not charge["captured"]:
+        return _refund_uncaptured(call, charge)
+    left = charge["amount_captured"] - charge["amount_refunded"]
+    amount = params.get("amount", left)
+    _check(charge, amount, left)
+    return _refund(call, charge, amount)
+
+
+def _check(charge: Obj, amount: int, left: int) -> None:
+    code = charge["currency"]
+    if amount < 1:
+        raise invalid("Invalid positive integer", param="amount", code="parameter_invalid_integer")
+    if amount > left:
+        asked, unrefunded = money.decimal_text(amount, code), money.decimal_text(left, code)
+        raise refused(
+            f"Refund amount ({asked} {code}) is greater than unrefunded amount on charge"
+            f" ({unrefunded} {code})",
+            param="amount",
+        )
+    step = money.currency(code).step
+    if amount % step:
+        raise invalid(f"An amount in {code} must be a multiple of {step} minor units.", param="amount")
+
+
+def _refund_uncaptured(call: Call, charge: Obj) -> Obj:
+    """A refund of what was only authorized cancels the payment."""
+    if call.params.get("amount", charge["amount"]) != charge["amount"]:
+        raise refused(
+            "You cannot partially refund an uncaptured charge. Instead, capture the charge for an amount less"
+            " than the original amount",
+            param="amount",
+        )
+    refund = let_go(call, charge, call.params)
+    intent = call.find("payment_intent", charge["payment_intent"])
+    confirmation.mark_canceled(call, intent, None)
+    return refund
+
+
+def _refund(call: Call, charge: Obj, amount: int) -> Obj:
+    """Pay back; the money leaves the balance at once, whatever becomes of the refund."""
+    confirmation.settle_now(call, charge)
+    card = payment_methods.card_of(call, call.find("payment_method", charge["payment_method"]))
+    pending = card.refund == "pending"
+    values = {"pending_reason": "processing", "status": "pending"} if pending else {}
+    refund = _new(call, charge, amount, call.params, **values)
+    call.store.put(refund)
+    txn = balance.book(call, "refund", refund, amount=-amount)
+    call.store.change(refund, balance_transaction=txn["id"])
+    total = charge["amount_refunded"] + amount
+    previous = call.store.change(charge, amount_refunded=total, refunded=total == charge["amount_captured"])
+    call.after(call.sandbox.settings.refund_delay, FINISH, refund["id"])
+    call.emit("refund.created", refund)
+    call.emit("charge.refunded", charge, previous)
+    return refund
+
+
+def finish(call: Call, refund_id: str) -> None:
+    """Timer: a pending refund succeeds, a doomed one fails, any other one learns its reference number."""
+    refund = call.find("refund", refund_id)
+    charge = call.find("charge", refund["charge"])
+    card = payment_methods.card_of(call, call.find("payment_method", charge["payment_method"]))
+    if card.refund == "fails":
+        _fail(call, refund, charge)
+        return
+    details = refund["destination_details"]
+    number = f"{call.sandbox.ids.random.randrange(10**11):011}"
+    values: Obj = {
+        "destination_details": {
+            **details,
+            "card": {**details["card"], "reference": number, "reference_status": "available"},
+        },
+        "status": "succeeded",
+    }
+    previous = call.store.change(refund, **values)
+    if "pending_reason" in refund:
+        previous |= call.store.drop(refund, "pending_reason")
+    _updated(call, refund, previous)
+
+
+def _fail(call: Call, refund: Obj, charge: Obj) -> None:
+    """The money comes back to the balance, and the charge counts as not refunded by so much."""
+    txn = balance.book(call, "refund_failure", refund, amount=refund["amount"])
+    previous = call.store.change(
+        refund,
+        status="failed",
+        failure_balance_transaction=txn["id"],
+        failure_reason="expired_or_canceled_card",
+    )
+    before = call.store.change(
+        charge, amount_refunded=charge["amount_refunded"] - refund["amount"], refunded=False
+    )
+    _updated(call, refund, previous)
+    call.emit("refund.failed", refund)
+    call.emit("charge.updated", charge, before)
+
+
+def _updated(call: Call, refund: Obj, previous: Obj) -> None:
+    call.emit("refund.updated", refund, previous)
+    call.emit("charge.refund.updated", refund, previous)
+
+
+ACTIONS: Final = {FINISH: finish}
+
+
+# Calls
+
+
+def retrieve(call: Call) -> Obj:
+    """GET /v1/refunds/{id}."""
+    return call.find("refund")
+
+
+def update(call: Call) -> Obj:
+    """POST /v1/refunds/{id}: metadata only."""
+    refund = call.find("refund")
+    if "metadata" in call.params:
+        merged = merged_metadata(refund["metadata"], call.params["metadata"])
+        previous = call.store.change(refund, metadata=merged)
+        if previous:
+            _updated(call, refund, previous)
+    return refund
+
+
+def cancel(call: Call) -> Obj:
+    """POST /v1/refunds/{id}/cancel: only one that waits for the customer; card refunds never do."""
+    refund = call.find("refund")
+    raise refused(
+        f"This refund cannot be canceled because it has a status of {refund['status']}. Only a refund with"
+        " the status requires_action may be canceled."
+    )
+
+
+def list_all(call: Call) -> Obj:
+    """GET /v1/refunds and /v1/charges/{id}/refunds."""
+    if call.ids:
+        call.find("charge")
+        call.params["charge"] = call.ids[0]
+        return page(call, "refund", f"/v1/charges/{call.ids[0]}/refunds")
+    return page(call, "refund", "/v1/refunds")
+
+
+_CREATE: Final = Params(
+    {
+        "amount": integer,
+        "charge": text(),
+        "metadata": metadata,
+        "payment_intent": text(),
+        "reason": one_of("duplicate", "fraudulent", "requested_by_customer"),
+    }
+)
+
+ROUTES: Final = [
+    Route("POST", "/v1/refunds", create, _CREATE),
+    Route("GET", "/v1/refunds", list_all, listing(created=created, charge=text(), payment_intent=text())),
+    Route("GET", "/v1/refunds/{}", retrieve),
+    Route("POST", "/v1/refunds/{}", update, Params({"metadata": metadata})),
+    Route("POST", "/v1/refunds/{}/cancel", cancel),
+    Route("GET", "/v1/charges/{}/refunds", list_all, listing()),
+]

@@ -1,0 +1,217 @@
+"""The sandbox itself, wired: one account, its state and its clockwork; and a call to it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tallystick.sandbox import versions
+from tallystick.sandbox.clock import Clock, RealClock
+from tallystick.sandbox.delivery import Deliveries
+from tallystick.sandbox.errors import missing
+from tallystick.sandbox.events import Events
+from tallystick.sandbox.faults import Faults
+from tallystick.sandbox.forms import Form
+from tallystick.sandbox.idempotency import IdempotencyKeys
+from tallystick.sandbox.ids import Ids
+from tallystick.sandbox.settings import CurrentSettings, Settings
+from tallystick.sandbox.store import Obj, Space, Store, TableSpec
+from tallystick.sandbox.timers import Timer, Timers
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_SCHEDULE = (0.2, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 14400.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxConfig:
+    """How to start a sandbox.
+
+    ``data_dir`` keeps the state in a file there; without it, state ends with the process. ``seed`` makes ids
+    and dice repeatable. Delays are seconds. Settings are the account's first ones: what the control API
+    changed and ``data_dir`` kept wins over them.
+    """
+
+    data_dir: Path | None = None
+    seed: int | None = None
+    settlement_delay: float | Decimal = 0.5
+    refund_delay: float | Decimal = 1.0
+    settings: Settings = field(default_factory=Settings)
+    retry_schedule: tuple[float, ...] = DEFAULT_SCHEDULE
+    """Seconds from a failed delivery to its next attempt; after the last one it is given up."""
+    delivery_concurrency: int = 32
+    delivery_timeout: float = 20.0
+    clock: Clock = field(default_factory=RealClock)
+
+
+class Sandbox:
+    """One Stripe account in test mode."""
+
+    def __init__(
+        self,
+        config: SandboxConfig,
+        tables: list[TableSpec],
+        actions: dict[str, Callable[[Call, str], None]],
+    ) -> None:
+        self.config = config
+        self.clock = config.clock
+        path = None
+        if config.data_dir is not None:
+            config.data_dir.mkdir(parents=True, exist_ok=True)
+            path = config.data_dir / "sandbox.sqlite3"
+        self.store = Store(tables, path)
+        self.ids = Ids(config.seed, self.clock.now)
+        self.account_id = f"acct_1{self.ids.account}{self.ids.account}"
+        self._actions = actions
+        self._settings = CurrentSettings(self.store, self._first_settings())
+        self.idempotency = IdempotencyKeys(self.store)
+        self.timers = Timers(self.store, self.clock, self._run_timer)
+        self.faults = Faults(config.seed)
+        self.events = Events(self.store, self.ids)
+        self.deliveries = Deliveries(
+            self.store,
+            self.clock,
+            self,
+            schedule=config.retry_schedule,
+            concurrency=config.delivery_concurrency,
+            timeout=config.delivery_timeout,
+            seed=config.seed,
+        )
+        self.events.plan = self.deliveries.plan
+        self.store.add_space("ids", Space(lambda _key: orjson.dumps(self.ids.drawn), self._load_ids))
+        self.store.before_commit.append(lambda: self.store.touch("ids", "drawn"))
+        self.balances: dict[str, dict[str, int]] = {}
+        """Pending and available minor units by currency, always Σ net of the balance transactions."""
+
+    def _first_settings(self) -> Settings:
+        delays = {
+            "settlement_delay": float(self.config.settlement_delay),
+            "refund_delay": float(self.config.refund_delay),
+        }
+        return self.config.settings.changed(delays)
+
+    def _load_ids(self, _key: str, body: bytes) -> None:
+        self.ids.resume(orjson.loads(body))
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._settings.now
+
+    def change_settings(self, values: dict[str, Any]) -> None:
+        """Replace some settings; raises SettingError."""
+        self._settings.change(values)
+
+    # Life
+
+    async def start(self) -> None:
+        """Read back the state, and set timers and deliveries going."""
+        self.store.load()
+        for txn in self.store.tables["balance_transaction"].rows.values():
+            self.add_to_balance(txn["currency"], txn["status"], txn["net"])
+        self.timers.start()
+        await self.deliveries.start()
+
+    async def stop(self) -> None:
+        """Stop; what is pending goes on after the next start, if the state is kept."""
+        await self.deliveries.stop()
+        self.store.commit()
+        self.timers.clear()
+        self.store.close()
+
+    def reset(self) -> None:
+        """Back to an empty account with its first settings."""
+        self.timers.clear()
+        self.deliveries.clear()
+        self.idempotency.clear()
+        self.faults.remove()
+        self.balances.clear()
+        self._settings.now = self._first_settings()
+        self.store.clear()
+
+    # Work
+
+    def call(self, **values: Any) -> Call:
+        """A call outside any request: a timer's, or the control API's."""
+        return Call(sandbox=self, now=int(self.clock.now()), **values)
+
+    def _run_timer(self, timer: Timer) -> None:
+        try:
+            self._actions[timer.action](self.call(), timer.target)
+        except Exception:
+            self.store.rollback()
+            logger.exception("The timer %s of %s failed and is given up.", timer.action, timer.target)
+        self.store.commit()
+
+    def add_to_balance(self, currency: str, status: str, amount: int) -> None:
+        """Move a balance by ``amount`` minor units; ``status`` is pending or available."""
+        self.balances.setdefault(currency, {"pending": 0, "available": 0})[status] += amount
+
+    # The relations that old shapes show
+
+    def charges_of(self, intent: str) -> list[Obj]:
+        """A PaymentIntent's charges, newest first."""
+        return self.store.tables["charge"].having("payment_intent", intent)[::-1]
+
+    def refunds_of(self, charge: str) -> list[Obj]:
+        """A charge's refunds, newest first."""
+        return self.store.tables["refund"].having("charge", charge)[::-1]
+
+
+@dataclass(slots=True)
+class Call:
+    """One call: who asks, in which version, at what time, with which parameters."""
+
+    sandbox: Sandbox
+    now: int
+    params: Form = field(default_factory=dict)
+    ids: tuple[str, ...] = ()
+    """The ids in the path, in order."""
+    version: str = ""
+    request_id: str | None = None
+    idempotency_key: str | None = None
+    base_url: str = ""
+
+    def __post_init__(self) -> None:
+        self.version = self.version or self.sandbox.settings.api_version
+
+    @property
+    def store(self) -> Store:
+        """The state."""
+        return self.sandbox.store
+
+    def since(self, start: str) -> bool:
+        """Whether the caller's version is ``start`` or later."""
+        return versions.since(self.version, start)
+
+    def find(self, kind: str, ident: str | None = None, *, param: str | None = None) -> Obj:
+        """An object by id (default: the one in the path); raises 404 ``resource_missing``."""
+        wanted = self.ids[0] if ident is None else ident
+        obj = self.store.get(kind, wanted)
+        if obj is None:
+            noun = self.store.tables[kind].spec.noun
+            raise missing(noun, wanted, param or ("id" if ident is None else kind))
+        return obj
+
+    def emit(self, kind: str, obj: Obj, previous: Obj | None = None) -> None:
+        """Record an event; ``previous`` is what ``Store.change`` returned."""
+        self.sandbox.events.emit(
+            kind,
+            obj,
+            previous,
+            version=self.sandbox.settings.api_version,
+            now=self.now,
+            request_id=self.request_id,
+            idempotency_key=self.idempotency_key,
+        )
+
+    def after(self, seconds: float, action: str, target: str) -> None:
+        """Have ``action`` run on ``target`` later."""
+        clock = self.sandbox.clock
+        self.sandbox.timers.add(action, target, clock.now() + seconds)
