@@ -54,7 +54,7 @@ class Settings(BaseModel):
 
     batch_size: int = Field(200, ge=1, le=5000, description="Most events in one database transaction")
     retry_base_s: float = Field(2.0, gt=0, description="First delay before a failed event is tried again")
-    retry_cap_s: float = Field(43_200.0, gt=0, description="Longest such delay")
+    retry_cap_s: float = Field(86_400.0, gt=0, description="Longest such delay")
     retry_limit: int = Field(12, ge=1, description="Attempts before an event is a dead letter")
     ring_grace_s: float = Field(5.0, gt=0, description="How long a ring may take before the sweep repeats it")
     sweep_interval_s: float = Field(1.0, gt=0, description="Pause between two sweeps of the inbox")

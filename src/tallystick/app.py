@@ -1,0 +1,68 @@
+"""The only wiring: what a process of Tallystick holds open. No global state."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tallystick.db.session import open_engine
+from tallystick.errors import ConfigurationError
+from tallystick.pipeline.inbox import Inbox
+from tallystick.pipeline.queue import Bell, EventQueue
+from tallystick.settings import Settings
+from tallystick.stripe_gateway.client import StripeGateway
+
+
+@dataclass(frozen=True)
+class App:
+    """What the API and the worker are built on; made by ``open_app``."""
+
+    settings: Settings
+    engine: AsyncEngine
+    redis: Redis
+    queue: EventQueue
+    bell: Bell
+    inbox: Inbox
+    stripe: StripeGateway
+
+
+@asynccontextmanager
+async def open_app(settings: Settings) -> AsyncIterator[App]:
+    """Open everything lazily (a server that is away is met by the first use) and close it at the end.
+
+    Raises ConfigurationError when a URL cannot be read.
+    """
+    engine = open_engine(settings)
+    redis = _open_redis(settings)
+    stripe = StripeGateway(settings)
+    queue = EventQueue(redis, name=settings.queue_name, length=settings.queue_length)
+    bell = Bell(queue)
+    inbox = Inbox(
+        engine, bell.ring, ring_grace_s=settings.ring_grace_s, timeout_s=2 * settings.database_timeout_s
+    )
+    try:
+        yield App(settings, engine, redis, queue, bell, inbox, stripe)
+    finally:
+        await stripe.close()
+        await redis.aclose()
+        await engine.dispose()
+
+
+def _open_redis(settings: Settings) -> Redis:
+    """One retry on a fresh connection covers a restart of Redis; more would only delay the caller."""
+    try:
+        return Redis.from_url(
+            settings.redis_url,
+            socket_connect_timeout=1.0,
+            socket_timeout=5.0,
+            health_check_interval=30,
+            retry=Retry(NoBackoff(), 1),
+        )
+    except ValueError as error:
+        raise ConfigurationError("REDIS_URL is not a Redis URL.") from error

@@ -1,0 +1,54 @@
+"""Writes what events mean: all effects of a batch, in the caller's one transaction.
+
+The order of writing is fixed, and each kind is written in the order of its keys, so that concurrent batches
+wait for each other rather than deadlock: ledger, payments, refunds, outbox, balance transactions to fetch,
+and last the accounts' balances, which every batch contends for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tallystick.events.spec import BalanceTransactionSeen, Effects
+from tallystick.ledger.book import Book, Posted
+from tallystick.outbox.staging import stage
+from tallystick.payments.store import apply_payments, apply_refunds
+
+_SEEN: Final = text("""
+INSERT INTO balance_transactions AS b (id, status, body)
+SELECT id, CASE WHEN body IS NULL THEN 'wanted' ELSE 'fetched' END, body
+  FROM unnest(CAST(:ids AS text[]), CAST(:bodies AS bytea[])) AS s(id, body)
+ON CONFLICT (id) DO UPDATE SET status = 'fetched', body = excluded.body, due_at = now()
+ WHERE b.body IS NULL AND excluded.body IS NOT NULL
+""")
+
+
+async def write_effects(connection: AsyncConnection, book: Book, effects: Sequence[Effects]) -> Posted:
+    """Write them all; returns what was posted, with the keys that conflict with what stands."""
+    posted = await book.post(connection, (item for each in effects for item in each.transactions))
+    await apply_payments(connection, [report for each in effects for report in each.payments])
+    await apply_refunds(connection, [report for each in effects for report in each.refunds])
+    await stage(connection, (notice for each in effects for notice in each.notices))
+    await note_balance_transactions(
+        connection, [seen for each in effects for seen in each.balance_transactions]
+    )
+    await book.settle_balances(connection, posted)
+    return posted
+
+
+async def note_balance_transactions(
+    connection: AsyncConnection, seen: Sequence[BalanceTransactionSeen]
+) -> None:
+    """Remember balance transactions: those with a body to be posted, the others to be fetched first."""
+    bodies: dict[str, bytes | None] = {}
+    for item in seen:
+        if item.body is not None or item.id not in bodies:
+            bodies[item.id] = orjson.dumps(item.body) if item.body is not None else None
+    if bodies:
+        ids = sorted(bodies)
+        await connection.execute(_SEEN, {"ids": ids, "bodies": [bodies[txn] for txn in ids]})

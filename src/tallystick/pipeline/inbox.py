@@ -1,0 +1,124 @@
+"""The inbox: a Stripe event is acknowledged only when its raw bytes are committed here.
+
+Concurrent requests share one commit. While a group is being written, the next one gathers; nobody waits for
+a timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tallystick.db.session import database_is_away
+from tallystick.errors import DatabaseUnavailableError
+
+log = structlog.get_logger(__name__)
+
+_LARGEST_GROUP: Final = 500
+
+_PERSIST: Final = text("""
+INSERT INTO webhook_events (id, type, api_version, livemode, body, created_at, ring_at)
+SELECT * FROM unnest(
+  CAST(:ids AS text[]), CAST(:types AS text[]), CAST(:api_versions AS text[]), CAST(:livemodes AS boolean[]),
+  CAST(:bodies AS bytea[]), CAST(:created AS timestamptz[]), CAST(:ring_ats AS timestamptz[])
+)
+ON CONFLICT (id) DO NOTHING
+RETURNING id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingEvent:
+    """A Stripe event whose signature holds. ``body`` is byte for byte what was signed."""
+
+    id: str
+    type: str
+    api_version: str | None
+    livemode: bool
+    created_at: datetime
+    body: bytes
+
+
+class Inbox:
+    """Takes events in. ``ring`` is told the ids of new ones after their commit; it must not block."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        ring: Callable[[Sequence[str]], None],
+        *,
+        ring_grace_s: float,
+        timeout_s: float,
+    ) -> None:
+        self._engine = engine
+        self._ring = ring
+        self._grace = timedelta(seconds=ring_grace_s)
+        self._timeout_s = timeout_s
+        self._waiting: list[tuple[IncomingEvent, asyncio.Future[bool]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    async def receive(self, event: IncomingEvent) -> bool:
+        """Store an event durably; True if it is new, False if it was stored before.
+
+        Raises DatabaseUnavailableError when it cannot be said to be stored: the sender must try again.
+        """
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((event, future))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_groups(), name="inbox")
+        return await future
+
+    async def _write_groups(self) -> None:
+        try:
+            while self._waiting:
+                group = self._waiting[:_LARGEST_GROUP]
+                del self._waiting[:_LARGEST_GROUP]
+                await self._write_group(group)
+        finally:
+            self._writer = None
+
+    async def _write_group(self, group: list[tuple[IncomingEvent, asyncio.Future[bool]]]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                new = await self._persist([event for event, _ in group])
+        except Exception as error:  # whatever it was, every caller must hear of it
+            if len(group) > 1 and isinstance(error, SQLAlchemyError) and not database_is_away(error):
+                for member in group:  # one of them is at fault: it must not refuse the others
+                    await self._write_group([member])
+                return
+            log.error("inbox_write_failed", events=len(group), error=type(error).__name__)
+            refusal = DatabaseUnavailableError("The event could not be stored; send it again.", retry_after=5)
+            refusal.__cause__ = error
+            for _, future in group:
+                if not future.done():
+                    future.set_exception(refusal)
+            return
+        self._ring(sorted(new))
+        for event, future in group:
+            if not future.done():
+                future.set_result(event.id in new)
+                new.discard(event.id)  # the same event twice in a group is new once
+
+    async def _persist(self, events: Sequence[IncomingEvent]) -> set[str]:
+        ring_at = datetime.now(UTC) + self._grace
+        by_id = {event.id: event for event in events}
+        rows = [by_id[event_id] for event_id in sorted(by_id)]
+        parameters: dict[str, list[Any]] = {
+            "ids": [event.id for event in rows],
+            "types": [event.type for event in rows],
+            "api_versions": [event.api_version for event in rows],
+            "livemodes": [event.livemode for event in rows],
+            "bodies": [event.body for event in rows],
+            "created": [event.created_at for event in rows],
+            "ring_ats": [ring_at] * len(rows),
+        }
+        async with self._engine.begin() as connection:
+            return set((await connection.execute(_PERSIST, parameters)).scalars())

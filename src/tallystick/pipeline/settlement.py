@@ -1,0 +1,192 @@
+"""The settlement puller: brings in Stripe's balance transactions and posts them.
+
+Fees and settlement arrive late: a charge's balance transaction is null when it succeeds. So the ids that
+events name are fetched directly, and overlapping windows are listed besides, since a row can appear after
+its ``created``. Each is stored raw before it is posted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from tallystick.db.session import database_is_away
+from tallystick.errors import PayloadError
+from tallystick.events.balance_transactions import balance_transaction_effects
+from tallystick.events.spec import BalanceTransactionSeen, Effects
+from tallystick.ledger.book import Book
+from tallystick.pipeline.backoff import backoff_s
+from tallystick.pipeline.effects import note_balance_transactions, write_effects
+from tallystick.settings import Settings
+from tallystick.stripe_gateway.client import StripeGateway
+
+log = structlog.get_logger(__name__)
+
+WINDOWS: Final = (
+    (timedelta(0), timedelta(minutes=10)),
+    (timedelta(hours=1), timedelta(hours=3)),
+    (timedelta(days=1), timedelta(days=3)),
+)
+"""How often which window is listed: at every pull the last 10 minutes, hourly 3 hours, daily 3 days."""
+
+_BATCH: Final = 200
+_FETCHES_AT_ONCE: Final = 8
+_WORTH_A_LIST: Final = 20
+"""With more than this many ids to fetch, the last minutes are listed first: 100 come in a call."""
+_FETCH_LIMIT: Final = 8
+"""Times that Stripe may say it knows no such balance transaction before it counts as missing."""
+
+_DUE: Final = text("""
+SELECT id, status, attempts, body FROM balance_transactions
+ WHERE status IN ('wanted', 'fetched') AND due_at <= now() AND (body IS NULL) = :wanted
+ ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+""")
+
+_POSTED: Final = text("""
+UPDATE balance_transactions SET status = 'posted', posted_at = now(), error = NULL
+ WHERE id = ANY(CAST(:ids AS text[]))
+""")
+
+_POSTPONE: Final = text("""
+UPDATE balance_transactions SET status = :status, attempts = :attempts, error = :error, due_at = :due_at
+ WHERE id = :id AND status IN ('wanted', 'fetched')
+""")
+
+
+class Settlement:
+    """Pulls and posts balance transactions; one a process."""
+
+    def __init__(self, engine: AsyncEngine, stripe: StripeGateway, book: Book, settings: Settings) -> None:
+        self._engine = engine
+        self._stripe = stripe
+        self._book = book
+        self._settings = settings
+        self._listed_at: dict[timedelta, datetime] = {}
+
+    async def pull(self) -> None:
+        """List the widest window that is due, store what is new, and post all that can be posted."""
+        now = datetime.now(UTC)
+        due = [
+            (every, window)
+            for every, window in WINDOWS
+            if every not in self._listed_at or now - self._listed_at[every] >= every
+        ]
+        await self._list(now - max(window for _, window in due))
+        self._listed_at.update({every: now for every, _ in due})
+        await self.fetch_and_post()
+
+    async def fetch_and_post(self) -> None:
+        """Fetch the balance transactions that events named, and post all that are stored."""
+        await self._fetch_wanted()
+        while await self._post_due():
+            pass
+
+    async def _list(self, since: datetime) -> None:
+        cursor: str | None = None
+        while True:
+            page = await self._stripe.list_balance_transactions(
+                created_gte=int(since.timestamp()), created_lt=None, starting_after=cursor
+            )
+            rows = page["data"]
+            await self._store([BalanceTransactionSeen(row["id"], row) for row in rows])
+            if not page["has_more"] or not rows:
+                return
+            cursor = rows[-1]["id"]
+
+    async def _store(self, seen: list[BalanceTransactionSeen]) -> None:
+        async with self._engine.begin() as connection:
+            await note_balance_transactions(connection, seen)
+
+    async def _fetch_wanted(self) -> None:
+        wanted = await self._due(wanted=True)
+        if len(wanted) > _WORTH_A_LIST:
+            await self._list(datetime.now(UTC) - WINDOWS[0][1])
+        while wanted := await self._due(wanted=True):
+            gate = asyncio.Semaphore(_FETCHES_AT_ONCE)
+            await asyncio.gather(*(self._fetch(row, gate) for row in wanted))
+
+    async def _due(self, *, wanted: bool) -> list[Any]:
+        async with self._engine.connect() as connection:
+            return list((await connection.execute(_DUE, {"wanted": wanted, "limit": _BATCH})).all())
+
+    async def _fetch(self, row: Any, gate: asyncio.Semaphore) -> None:
+        """Fetch one; raises StripeUnavailableError, upon which all of them are tried again later."""
+        async with gate:
+            found = await self._stripe.retrieve_balance_transaction(row.id)
+        if found is not None:
+            await self._store([BalanceTransactionSeen(row.id, found)])
+            return
+        gone = row.attempts + 1 >= _FETCH_LIMIT
+        log.warning("balance_transaction_not_found", balance_transaction=row.id, given_up=gone)
+        async with self._engine.begin() as connection:
+            status = "missing" if gone else "wanted"
+            await self._postpone(connection, row, status, "Stripe knows no such balance transaction.")
+
+    async def _post_due(self, limit: int = _BATCH) -> bool:
+        """Post one batch in one transaction; False when nothing is left that is due.
+
+        When the database refuses the batch, a smaller one is tried, until the row at fault stands alone.
+        """
+        try:
+            return await self._post_batch(limit)
+        except SQLAlchemyError as error:
+            if database_is_away(error):
+                raise
+            if limit > 1:
+                return await self._post_due(max(1, limit // 8))
+            async with self._engine.begin() as connection:
+                row = (await connection.execute(_DUE, {"wanted": False, "limit": 1})).one()
+                log.exception("balance_transaction_failed", balance_transaction=row.id)
+                await self._postpone(connection, row, "fetched", f"{type(error).__name__}: {error}")
+            return True
+
+    async def _post_batch(self, limit: int) -> bool:
+        async with self._engine.begin() as connection:
+            rows = (await connection.execute(_DUE, {"wanted": False, "limit": limit})).all()
+            read = {row.id: effects for row in rows if (effects := await self._read(connection, row))}
+            posted = await write_effects(connection, self._book, list(read.values()))
+            for row in rows:
+                clash = posted.conflicts & (_keys(read[row.id]) if row.id in read else set())
+                if clash:
+                    read.pop(row.id)
+                    await self._postpone(connection, row, "dead", f"effect_differs: {', '.join(clash)}")
+            if read:
+                await connection.execute(_POSTED, {"ids": sorted(read)})
+        return bool(rows)
+
+    async def _read(self, connection: AsyncConnection, row: Any) -> Effects | None:
+        """What a stored balance transaction means; one that cannot be read is put off, not in the way."""
+        try:
+            return balance_transaction_effects(orjson.loads(row.body))
+        except Exception as error:
+            log.exception("balance_transaction_failed", balance_transaction=row.id)
+            status = "dead" if isinstance(error, PayloadError) else "fetched"
+            await self._postpone(connection, row, status, f"{type(error).__name__}: {error}")
+            return None
+
+    async def _postpone(self, connection: AsyncConnection, row: Any, status: str, error: str) -> None:
+        attempts = row.attempts + 1
+        delay = backoff_s(
+            attempts, base_s=self._settings.retry_base_s, cap_s=self._settings.settlement_interval_s * 60
+        )
+        await connection.execute(
+            _POSTPONE,
+            {
+                "id": row.id,
+                "status": status,
+                "attempts": attempts,
+                "error": error,
+                "due_at": datetime.now(UTC) + timedelta(seconds=delay),
+            },
+        )
+
+
+def _keys(effects: Effects) -> set[str]:
+    return {item.effect_key for item in effects.transactions}

@@ -1,0 +1,204 @@
+"""The worker: consumes rings, sweeps the inbox, asks Stripe what rules need, and pulls settlements.
+
+Any number of workers can run beside each other. A worker that is killed leaves nothing undone: events stay
+pending in the inbox until their effects are committed, and the sweep of any worker rings for them again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from tallystick.app import App
+from tallystick.db.session import database_is_away
+from tallystick.errors import StripeUnavailableError
+from tallystick.events.spec import Question
+from tallystick.ledger.book import Book
+from tallystick.pipeline.lookups import answer
+from tallystick.pipeline.process import Outcome, Processor
+from tallystick.pipeline.queue import QueueUnavailableError, Ring
+from tallystick.pipeline.settlement import Settlement
+
+log = structlog.get_logger(__name__)
+
+_BLOCK_MS: Final = 1000
+_RECLAIM_INTERVAL_S: Final = 15.0
+_RECLAIM_IDLE_MS: Final = 60_000
+_SETTLE_PAUSE_S: Final = 0.1
+"""Events of one burst name their balance transactions one after the other: gather them for a moment."""
+_SETTLE_CHECK_S: Final = 5.0
+_LONGEST_PAUSE_S: Final = 5.0
+
+_SWEEP: Final = text("""
+UPDATE webhook_events SET ring_at = now() + :again
+ WHERE id IN (
+   SELECT id FROM webhook_events WHERE status = 'pending' AND ring_at <= now()
+    ORDER BY ring_at LIMIT :limit FOR UPDATE SKIP LOCKED
+ )
+RETURNING id
+""")
+
+
+class Worker:
+    """One worker process's loops over one App."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._book = Book()
+        self._processor = Processor(app.engine, self._book, app.settings)
+        self._settlement = Settlement(app.engine, app.stripe, self._book, app.settings)
+        self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._stopping = asyncio.Event()
+        self._settle_now = asyncio.Event()
+        self._asking: dict[Question, asyncio.Task[None]] = {}
+
+    def stop(self) -> None:
+        """Finish the batches in hand, then return from ``run``."""
+        self._stopping.set()
+        self._settle_now.set()
+
+    async def run(self) -> None:
+        """Work until ``stop`` is called."""
+        log.info("worker_started", consumer=self._consumer)
+        async with asyncio.TaskGroup() as group:
+            for name, step in (
+                ("consume", self._consume),
+                ("sweep", self._sweep),
+                ("reclaim", self._reclaim),
+                ("settle", self._settle),
+            ):
+                group.create_task(self._repeat(name, step), name=name)
+        for task in list(self._asking.values()):
+            task.cancel()
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+        log.info("worker_stopped", consumer=self._consumer)
+
+    async def _repeat(self, name: str, step: Callable[[], Awaitable[None]]) -> None:
+        """Do a step again and again. An outage is waited out; anything unexpected is logged in full."""
+        pause_s = 0.1
+        while not self._stopping.is_set():
+            try:
+                await step()
+                pause_s = 0.1
+                continue
+            except QueueUnavailableError as error:
+                log.warning("queue_unavailable", loop=name, error=str(error))
+            except StripeUnavailableError as error:
+                log.warning("stripe_unavailable", loop=name, error=error.detail)
+            except Exception as error:
+                if database_is_away(error):
+                    log.warning("database_unavailable", loop=name, error=type(error).__name__)
+                else:
+                    log.exception("loop_failed", loop=name)
+            await self._pause(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but wake at once when the worker is to stop."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _consume(self) -> None:
+        settings = self._app.settings
+        await self._work_off(await self._app.queue.claim(self._consumer, settings.batch_size, _BLOCK_MS))
+
+    async def _reclaim(self) -> None:
+        """Take over the rings of a worker that died."""
+        rings = await self._app.queue.reclaim(self._consumer, self._app.settings.batch_size, _RECLAIM_IDLE_MS)
+        if rings:
+            log.info("rings_reclaimed", rings=len(rings))
+            await self._work_off(rings)
+        else:
+            await self._pause(_RECLAIM_INTERVAL_S)
+
+    async def _work_off(self, rings: Sequence[Ring]) -> None:
+        """Process, then acknowledge. Without the acknowledgement the rings come again, and are passed over."""
+        if rings:
+            await self._process(list(dict.fromkeys(ring.event for ring in rings)))
+            await self._app.queue.ack(rings)
+
+    async def _process(self, events: Sequence[str]) -> None:
+        """Process a batch, holding on to it while the database is away."""
+        pause_s = 0.1
+        while True:
+            try:
+                outcome = await self._processor.process(events)
+            except (SQLAlchemyError, OSError, TimeoutError) as error:
+                if not database_is_away(error) or self._stopping.is_set():
+                    raise
+                log.warning("database_unavailable", loop="process", error=type(error).__name__)
+                await self._pause(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            else:
+                self._follow_up(outcome)
+                return
+
+    def _follow_up(self, outcome: Outcome) -> None:
+        if outcome.balance_transactions:
+            self._settle_now.set()
+        for question, events in outcome.questions.items():
+            if question not in self._asking:
+                task = asyncio.create_task(self._ask(question, sorted(events)), name=f"ask {question}")
+                self._asking[question] = task
+        log.debug("batch_processed", **outcome.counts)
+
+    async def _ask(self, question: Question, events: Sequence[str]) -> None:
+        """Put a question to Stripe; once it is answered, ring for the events that wait for it."""
+        try:
+            if await answer(self._app.engine, self._app.stripe, [question]):
+                self._app.bell.ring(events)
+        finally:
+            self._asking.pop(question, None)
+
+    async def _sweep(self) -> None:
+        """Ring for what is due: events whose ring was lost, and those whose time to try again has come.
+
+        While the queue holds plenty, the bell has not been lost. When Redis is away, the events are processed
+        from here: it is a doorbell, and the door opens without it.
+        """
+        settings = self._app.settings
+        try:
+            waiting = await self._app.queue.length()
+        except QueueUnavailableError:
+            events = await self._due(settings.batch_size)
+            if events:
+                await self._process(events)
+                return
+        else:
+            events = [] if waiting > settings.batch_size else await self._due(5 * settings.batch_size)
+            if events:
+                self._app.bell.ring(events)
+        await self._pause(settings.sweep_interval_s)
+
+    async def _due(self, limit: int) -> list[str]:
+        again = timedelta(seconds=2 * self._app.settings.ring_grace_s)
+        async with self._app.engine.begin() as connection:
+            return sorted((await connection.execute(_SWEEP, {"again": again, "limit": limit})).scalars())
+
+    async def _settle(self) -> None:
+        """Pull at the interval; in between post what events named, as soon as they name it."""
+        settlement, interval_s = self._settlement, self._app.settings.settlement_interval_s
+        await settlement.pull()
+        next_pull = time.monotonic() + interval_s
+        while not self._stopping.is_set() and (left_s := next_pull - time.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(min(left_s, _SETTLE_CHECK_S)):
+                    await self._settle_now.wait()
+                await self._pause(_SETTLE_PAUSE_S)
+            except TimeoutError:
+                pass  # nothing was named; a fetch that failed before may be due
+            self._settle_now.clear()
+            await settlement.fetch_and_post()
