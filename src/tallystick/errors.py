@@ -190,3 +190,9 @@ class ConfigurationError(TallystickError):
     """A setting is missing or cannot be used."""
 
     code, status, title = "configuration", 500, "The configuration is not usable"
+
+
+class StripeAccessError(TallystickError):
+    """Stripe does not accept our API key, or the key may not do this: for the operator to mend."""
+
+    code, status, title = "stripe_access", 502, "Stripe does not accept our API key"
