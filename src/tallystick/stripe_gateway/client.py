@@ -1,0 +1,180 @@
+"""Calls to Stripe: the only way out, on the official SDK.
+
+No call is made inside a database transaction. Every method raises DeclinedError, RefusedError,
+UnavailableError (all in ``answers``) or StripeAccessError, and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import orjson
+import stripe
+
+from tallystick.settings import Settings
+from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer, UnavailableError
+from tallystick.stripe_gateway.failures import failure, is_replay, stripe_time
+from tallystick.stripe_gateway.transport import Transport, Tries, tries
+
+__all__ = ["StripeAnswer", "StripeGateway"]
+
+_PAGE: Final = 100
+_INTENTS: Final = "/v1/payment_intents"
+_REFUNDS: Final = "/v1/refunds"
+_BALANCE_TRANSACTIONS: Final = "/v1/balance_transactions"
+
+
+class StripeGateway:
+    """One a process; opens connections when first used. ``close`` it at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        stripe.enable_telemetry = False
+        # At debug the SDK logs bodies, and with them client secrets.
+        logging.getLogger("stripe").setLevel(logging.WARNING)
+        self._secret = settings.stripe_secret_key.get_secret_value()
+        self._transport = Transport(
+            connections=settings.stripe_connections, timeout_s=settings.stripe_timeout_s
+        )
+        client = stripe.StripeClient(
+            self._secret,
+            base_addresses={"api": settings.stripe_api_base.rstrip("/")},
+            http_client=self._transport,
+            max_network_retries=settings.stripe_max_retries,
+        )
+        # The typed services build a tree of objects that we would only take apart again.
+        self._request: Callable[..., Awaitable[stripe.StripeResponse]] = client.raw_request_async
+
+    @property
+    def livemode(self) -> bool:
+        """Whether the key moves real money."""
+        return self._secret.startswith(("sk_live_", "rk_live_"))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._transport.close_async()
+
+    async def create_payment_intent(self, params: Mapping[str, Any], idempotency_key: str) -> StripeAnswer:
+        """``params`` as Stripe names them."""
+        return await self._change_intent(_INTENTS, params, idempotency_key)
+
+    async def confirm_payment_intent(
+        self, intent: str, params: Mapping[str, Any], idempotency_key: str
+    ) -> StripeAnswer:
+        """``params`` as Stripe names them."""
+        return await self._change_intent(_path(_INTENTS, intent, "confirm"), params, idempotency_key)
+
+    async def capture_payment_intent(
+        self, intent: str, params: Mapping[str, Any], idempotency_key: str
+    ) -> StripeAnswer:
+        """``params`` as Stripe names them."""
+        return await self._change_intent(_path(_INTENTS, intent, "capture"), params, idempotency_key)
+
+    async def cancel_payment_intent(
+        self, intent: str, params: Mapping[str, Any], idempotency_key: str
+    ) -> StripeAnswer:
+        """``params`` as Stripe names them."""
+        return await self._change_intent(_path(_INTENTS, intent, "cancel"), params, idempotency_key)
+
+    async def retrieve_payment_intent(self, intent: str) -> StripeAnswer:
+        """As it stands now."""
+        return await self._call("get", _path(_INTENTS, intent))
+
+    async def create_refund(self, params: Mapping[str, Any], idempotency_key: str) -> StripeAnswer:
+        """``params`` as Stripe names them."""
+        answer = await self._call("post", _REFUNDS, params, idempotency_key)
+        return await self._afresh(self.retrieve_refund, answer)
+
+    async def retrieve_refund(self, refund: str) -> StripeAnswer:
+        """As it stands now."""
+        return await self._call("get", _path(_REFUNDS, refund))
+
+    async def retrieve_charge(self, charge: str) -> dict[str, Any] | None:
+        """The charge; None when Stripe knows no such one."""
+        return await self._find(_path("/v1/charges", charge), {})
+
+    async def list_refunds(self, charge: str) -> dict[str, Any]:
+        """All refunds of a charge, newest first, as one ``{"data": […]}``."""
+        found: list[dict[str, Any]] = []
+        params: dict[str, Any] = {"charge": charge, "limit": _PAGE}
+        while True:
+            page = (await self._call("get", _REFUNDS, params)).object
+            found += page["data"]
+            if not page["has_more"] or not page["data"]:
+                return {"data": found}
+            params["starting_after"] = page["data"][-1]["id"]
+
+    async def retrieve_balance_transaction(self, txn: str) -> dict[str, Any] | None:
+        """The balance transaction with its source inside; None when Stripe knows no such one."""
+        return await self._find(_path(_BALANCE_TRANSACTIONS, txn), {"expand": ["source"]})
+
+    async def list_balance_transactions(
+        self, created_gte: int, created_lt: int | None, starting_after: str | None
+    ) -> dict[str, Any]:
+        """One page of 100, newest first, with their sources inside; bounds in Unix seconds.
+
+        ``{"data": […], "has_more": bool}``; the next page starts after the last id.
+        """
+        created = {"gte": created_gte} | ({} if created_lt is None else {"lt": created_lt})
+        params: dict[str, Any] = {"limit": _PAGE, "created": created, "expand": ["data.source"]}
+        if starting_after is not None:
+            params["starting_after"] = starting_after
+        return (await self._call("get", _BALANCE_TRANSACTIONS, params)).object
+
+    async def account(self) -> dict[str, Any]:
+        """The account that the key belongs to."""
+        return (await self._call("get", "/v1/account")).object
+
+    async def balance(self) -> dict[str, Any]:
+        """What the account holds at Stripe."""
+        return (await self._call("get", "/v1/balance")).object
+
+    async def _change_intent(self, path: str, params: Mapping[str, Any], key: str) -> StripeAnswer:
+        try:
+            answer = await self._call("post", path, params, key)
+        except (DeclinedError, RefusedError) as error:
+            if error.intent is not None:
+                error.intent = await self._afresh(self.retrieve_payment_intent, error.intent)
+            raise
+        return await self._afresh(self.retrieve_payment_intent, answer)
+
+    async def _afresh(
+        self, retrieve: Callable[[str], Awaitable[StripeAnswer]], answer: StripeAnswer
+    ) -> StripeAnswer:
+        """Replace a replayed answer: what it says is old, while the time on it is now."""
+        if not answer.replayed:
+            return answer
+        try:
+            return await retrieve(answer.object["id"])
+        except UnavailableError as error:
+            raise UnavailableError(error.detail, outcome_unknown=True) from error
+
+    async def _find(self, path: str, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        try:
+            return (await self._call("get", path, params)).object
+        except RefusedError as error:
+            if error.stripe_code == "resource_missing":
+                return None
+            raise
+
+    async def _call(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None, key: str | None = None
+    ) -> StripeAnswer:
+        known = Tries()
+        token = tries.set(known)
+        try:
+            response = await self._request(method, path, **(params or {}), idempotency_key=key)
+        except stripe.StripeError as error:
+            # "from None": the SDK's error holds the request's answer whole, and may quote the key
+            raise failure(error, uncertain=known.uncertain, secret=self._secret) from None
+        finally:
+            tries.reset(token)
+        found = orjson.loads(response.body)
+        return StripeAnswer(found, stripe_time(response.headers), is_replay(response.headers))
+
+
+def _path(*parts: str) -> str:
+    """A path whose ids cannot leave their place."""
+    return parts[0] + "".join(f"/{quote(part, safe='')}" for part in parts[1:])

@@ -1,0 +1,129 @@
+"""The one place where Stripe's errors become ours.
+
+Nothing of the request goes into an error: neither the secret key nor card data. Stripe's own message is
+passed on where it is about the caller's input, and only there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import stripe
+
+from tallystick.errors import StripeAccessError, TallystickError
+from tallystick.stripe_gateway.answers import (
+    AlreadyRefundedError,
+    AmountRefusedError,
+    DeclinedError,
+    RefusedError,
+    StateRefusedError,
+    StripeAnswer,
+    UnavailableError,
+)
+
+_KINDS: Final[dict[str, type[RefusedError]]] = {
+    "payment_intent_unexpected_state": StateRefusedError,
+    "charge_already_captured": StateRefusedError,
+    "charge_expired_for_capture": StateRefusedError,
+    "amount_too_small": AmountRefusedError,
+    "amount_too_large": AmountRefusedError,
+    "charge_already_refunded": AlreadyRefundedError,
+}
+_PARAMS: Final = {
+    "amount_to_capture": "amount",
+    **{
+        name: name
+        for name in (
+            "amount", "currency", "customer", "payment_method", "return_url", "description", "metadata",
+            "capture_method", "cancellation_reason", "reason",
+        )
+    },
+}  # fmt: skip
+"""Stripe's parameters by the names they have in our API."""
+
+
+def stripe_time(headers: Mapping[str, str]) -> int:
+    """Stripe's clock when it answered, in Unix seconds; ours where a proxy dropped or broke the header."""
+    try:
+        return int(parsedate_to_datetime(headers["Date"]).timestamp())
+    except (KeyError, ValueError):
+        return int(time.time())
+
+
+def is_replay(headers: Mapping[str, str]) -> bool:
+    """Whether Stripe repeated the answer to an earlier call with the same idempotency key."""
+    return headers.get("Idempotent-Replayed") == "true"
+
+
+def failure(error: stripe.StripeError, *, uncertain: bool, secret: str) -> TallystickError:
+    """What the caller of the gateway gets for an error of the SDK.
+
+    ``uncertain``: one of the tries may have been carried out. ``secret`` is the key, to keep out of texts.
+    """
+    if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
+        return StripeAccessError(f"Stripe answered {error.http_status} to our API key.")
+    if isinstance(error, stripe.CardError):
+        return _declined(error, secret)
+    if isinstance(error, stripe.InvalidRequestError):
+        return _refused(error, secret)
+    return _undecided(error, uncertain)
+
+
+def _undecided(error: stripe.StripeError, uncertain: bool) -> UnavailableError:
+    if isinstance(error, stripe.RateLimitError):
+        return UnavailableError("Stripe asks for fewer requests.", outcome_unknown=uncertain, retry_after=5)
+    if isinstance(error, stripe.IdempotencyError) or error.http_status == 409:
+        return UnavailableError(
+            "Stripe holds another request under the same idempotency key.", outcome_unknown=True
+        )
+    if isinstance(error, stripe.APIConnectionError):
+        reached = "did not answer in time, or the connection was cut" if uncertain else "cannot be reached"
+        return UnavailableError(f"Stripe {reached}.", outcome_unknown=uncertain)
+    return UnavailableError(f"Stripe answered {error.http_status or 'nonsense'}.", outcome_unknown=True)
+
+
+def _declined(error: stripe.CardError, secret: str) -> DeclinedError:
+    body = _body(error)
+    extra = {
+        "stripe_code": error.code,
+        "decline_code": body.get("decline_code"),
+        "advice_code": body.get("advice_code"),
+    }
+    return DeclinedError(
+        _message(error, secret),
+        intent=_intent(error),
+        extra={name: value for name, value in extra.items() if value},
+    )
+
+
+def _refused(error: stripe.InvalidRequestError, secret: str) -> RefusedError:
+    extra = {"stripe_code": error.code, "stripe_param": error.param}
+    return _KINDS.get(error.code or "", RefusedError)(
+        _message(error, secret),
+        stripe_code=error.code,
+        intent=_intent(error),
+        param=_PARAMS.get((error.param or "").partition("[")[0]),
+        extra={name: value for name, value in extra.items() if value},
+    )
+
+
+def _body(error: stripe.StripeError) -> Mapping[str, Any]:
+    body = error.json_body
+    inner = body.get("error") if isinstance(body, Mapping) else None
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _intent(error: stripe.StripeError) -> StripeAnswer | None:
+    found = _body(error).get("payment_intent")
+    headers = error.headers or {}
+    if not isinstance(found, dict) or not isinstance(found.get("id"), str):
+        return None
+    return StripeAnswer(found, stripe_time(headers), is_replay(headers))
+
+
+def _message(error: stripe.StripeError, secret: str) -> str:
+    message = error.user_message or "Stripe gave no reason."
+    return message.replace(secret, "…") if secret else message
