@@ -1,0 +1,1 @@
+"""The HTTP face: routes, API keys, problem documents, and the webhook endpoint."""

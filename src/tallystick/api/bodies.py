@@ -1,0 +1,253 @@
+"""The JSON that goes in and out; ``/openapi.json`` is made from it.
+
+What comes in is taken strictly: no number as text, no float as an amount, no unknown field, no NUL (which
+PostgreSQL cannot store). Amounts are integers in minor units, times RFC 3339 in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
+
+from tallystick.ledger.statements import PostedTransaction
+from tallystick.payments import reading
+from tallystick.payments.status import PaymentStatus, RefundStatus
+
+METADATA_KEYS = 48
+"""Stripe takes 50; two are ours."""
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain a NUL character")
+    return text
+
+
+def _few_keys(metadata: dict[str, str]) -> dict[str, str]:
+    if len(metadata) > METADATA_KEYS:
+        raise ValueError(f"must not have more than {METADATA_KEYS} keys")
+    return metadata
+
+
+def _text(longest: int, pattern: str | None = None) -> Any:
+    return StringConstraints(strict=True, min_length=1, max_length=longest, pattern=pattern)
+
+
+StripeId = Annotated[str, _text(255, r"^[!-~]+$")]
+Description = Annotated[str, _text(1000), AfterValidator(_storable)]
+Url = Annotated[str, _text(2048, r"^https?://[!-~]+$")]
+MetadataKey = Annotated[str, _text(40, r"^[^\[\]\x00]+$")]
+MetadataValue = Annotated[str, _text(500), AfterValidator(_storable)]
+Metadata = Annotated[
+    dict[MetadataKey, MetadataValue],
+    AfterValidator(_few_keys),
+    Field(description="Up to 48 pairs; keys must not begin with tallystick_", max_length=None),
+]
+Currency = Annotated[
+    str,
+    _text(16),
+    Field(description="ISO 4217, lower-case", examples=["usd"], json_schema_extra={"pattern": "^[a-z]{3}$"}),
+]
+MinorUnits = Annotated[StrictInt, Field(description="In minor units of the currency", examples=[1999])]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class CreatePayment(_In):
+    """A payment to begin."""
+
+    amount: MinorUnits
+    currency: Currency
+    customer: StripeId | None = Field(None, description="Stripe's id of the customer")
+    description: Description | None = None
+    metadata: Metadata = Field(default_factory=dict)
+    capture_method: Literal["automatic", "manual"] = "automatic"
+    payment_method: StripeId | None = Field(None, examples=["pm_card_visa"])
+    confirm: StrictBool = Field(False, description="Confirm at once; needs a payment_method")
+    return_url: Url | None = Field(
+        None, description="Where a redirect comes back to; with it, payment methods that redirect are allowed"
+    )
+
+
+class ConfirmPayment(_In):
+    """How to confirm."""
+
+    payment_method: StripeId | None = None
+    return_url: Url | None = None
+
+
+class CapturePayment(_In):
+    """How much to capture; without an amount, all that can be."""
+
+    amount: MinorUnits | None = None
+
+
+class CancelPayment(_In):
+    """Why it is cancelled."""
+
+    cancellation_reason: Literal["duplicate", "fraudulent", "requested_by_customer", "abandoned"] | None = (
+        None
+    )
+
+
+class RefundPayment(_In):
+    """How much to give back; without an amount, all that is left."""
+
+    amount: MinorUnits | None = None
+    reason: Literal["duplicate", "fraudulent", "requested_by_customer"] | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class PaymentAtStripe(BaseModel):
+    """Where to find the payment at Stripe."""
+
+    payment_intent: str | None
+    charge: str | None
+
+
+class Payment(BaseModel):
+    """A payment. ``client_secret`` is given when it is created, confirmed or read alone."""
+
+    id: str
+    object: Literal["payment"] = "payment"
+    status: PaymentStatus
+    amount: int
+    currency: str
+    amount_capturable: int
+    amount_captured: int
+    amount_refunded: int
+    customer: str | None
+    description: str | None
+    metadata: dict[str, str]
+    capture_method: str | None
+    payment_method: str | None
+    client_secret: str | None = None
+    last_error: dict[str, str] | None
+    next_action: dict[str, Any] | None
+    cancellation_reason: str | None
+    origin: str = Field(description="api: made here; adopted: made elsewhere on the same Stripe account")
+    livemode: bool
+    stripe: PaymentAtStripe
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, payment: reading.Payment, *, secret: bool = False, **more: Any) -> Self:
+        """As the API shows it; ``secret`` adds the client secret."""
+        names = set(Payment.model_fields) - {"object", "stripe", "client_secret"}
+        return cls(
+            **{name: getattr(payment, name) for name in names},
+            client_secret=payment.client_secret if secret else None,
+            stripe=PaymentAtStripe(
+                payment_intent=payment.stripe_payment_intent, charge=payment.stripe_charge
+            ),
+            **more,
+        )
+
+
+class RefundAtStripe(BaseModel):
+    """Where to find the refund at Stripe."""
+
+    refund: str | None
+
+
+class Refund(BaseModel):
+    """A refund. ``unknown``: Stripe has not said yet what became of it."""
+
+    id: str
+    object: Literal["refund"] = "refund"
+    payment: str | None
+    status: RefundStatus
+    amount: int
+    currency: str
+    reason: str | None
+    failure_reason: str | None
+    metadata: dict[str, str]
+    stripe: RefundAtStripe
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, refund: reading.Refund) -> Self:
+        """As the API shows it."""
+        names = set(Refund.model_fields) - {"object", "stripe", "payment"}
+        return cls(
+            **{name: getattr(refund, name) for name in names},
+            payment=refund.payment_id,
+            stripe=RefundAtStripe(refund=refund.stripe_refund),
+        )
+
+
+class LedgerEntry(BaseModel):
+    """One leg."""
+
+    account: str
+    direction: Literal["debit", "credit"]
+    amount: int
+    currency: str
+
+
+class LedgerTransaction(BaseModel):
+    """A ledger transaction with its legs; it balances in each currency."""
+
+    id: int
+    effect_key: str
+    kind: str
+    description: str
+    source: str
+    occurred_at: datetime
+    posted_at: datetime
+    entries: list[LedgerEntry]
+
+
+class PaymentInFull(Payment):
+    """A payment with its refunds and all that it did to the ledger."""
+
+    refunds: list[Refund]
+    ledger: list[LedgerTransaction]
+
+
+class PaymentPage(BaseModel):
+    """Payments, newest first."""
+
+    data: list[Payment]
+    has_more: bool
+    next_cursor: str | None
+
+
+class AccountBalance(BaseModel):
+    """One account; ``balance`` is positive on its normal side."""
+
+    account: str
+    type: str
+    currency: str
+    debits: int
+    credits: int
+    balance: int
+
+
+class CurrencyTotal(BaseModel):
+    """The sums of a currency; ``balanced``: debits equal credits."""
+
+    currency: str
+    debits: int
+    credits: int
+    balanced: bool
+
+
+class TrialBalance(BaseModel):
+    """Every account that has entries, and the sums in each currency."""
+
+    object: Literal["trial_balance"] = "trial_balance"
+    data: list[AccountBalance]
+    totals: list[CurrencyTotal]
+
+
+def ledger_of(transactions: Sequence[PostedTransaction]) -> list[LedgerTransaction]:
+    """Ledger transactions as the API shows them."""
+    return [LedgerTransaction.model_validate(item, from_attributes=True) for item in transactions]

@@ -1,0 +1,153 @@
+"""FastAPI with our routes, our problem documents, and an OpenAPI description that tells them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tallystick import __version__
+from tallystick.api.auth import Gate
+from tallystick.api.health import health_routes
+from tallystick.api.ledger import ledger_routes
+from tallystick.api.payments import payment_routes
+from tallystick.api.problems import MEDIA_TYPE, Problem, problem_response
+from tallystick.api.refunds import refund_routes
+from tallystick.api.routing import request_id
+from tallystick.api.webhooks import PATH as WEBHOOK_PATH
+from tallystick.app import App
+from tallystick.errors import (
+    InvalidJsonError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
+    TallystickError,
+)
+
+log = structlog.get_logger(__name__)
+
+_SUMMARY: Final = "Payments on Stripe with a ledger that proves itself."
+_IDEMPOTENCY_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Requests with the same key are carried out once and get the same answer.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+
+
+def build_api(app: App) -> FastAPI:
+    """The API over an App."""
+    api = FastAPI(title="Tallystick", version=__version__, summary=_SUMMARY, redirect_slashes=False)
+    gate = Gate(app.engine)
+    for router in (
+        payment_routes(app, gate),
+        refund_routes(app, gate),
+        ledger_routes(app, gate),
+        health_routes(app),
+    ):
+        api.include_router(router)
+    api.add_exception_handler(TallystickError, _on_refusal)
+    api.add_exception_handler(RequestValidationError, _on_invalid)
+    api.add_exception_handler(HTTPException, _on_http)
+    api.openapi = lambda: _description(api)  # type: ignore[method-assign]
+    return api
+
+
+async def _on_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TallystickError)
+    if error.status >= 500:
+        log.error("request_refused", code=error.code, detail=error.detail)
+    return problem_response(error, request_id(request))
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return problem_response(invalid_request(error), request_id(request))
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    found: TallystickError
+    if error.status_code == 404:
+        found = NotFoundError("There is no such route.")
+    elif error.status_code == 405:
+        found = MethodNotAllowedError(f"{request.method} is not possible here.")
+    elif error.status_code == 400:
+        found = InvalidJsonError("The body cannot be read as JSON.")
+    else:
+        found = TallystickError("The request could not be completed.")
+    return problem_response(found, request_id(request), error.headers)
+
+
+def invalid_request(error: RequestValidationError) -> InvalidRequestError:
+    """Pydantic's findings as one error: the first field as ``param``, all of them as ``errors``.
+
+    The values at fault are left out: they may be secrets.
+    """
+    problems = error.errors()
+    if any(problem["type"] == "json_invalid" for problem in problems):
+        return InvalidJsonError("The body is not JSON.")
+    errors = [{"param": _param(problem["loc"]), "message": str(problem["msg"])} for problem in problems]
+    first = errors[0]
+    detail = f"{first['param']}: {first['message']}" if first["param"] else first["message"]
+    return InvalidRequestError(detail, param=first["param"] or None, extra={"errors": errors})
+
+
+def _param(location: tuple[Any, ...]) -> str:
+    """``("body", "metadata", "a")`` as ``metadata.a``, cut where a caller's own key is long."""
+    return ".".join(str(part) for part in location[1:])[:200]
+
+
+def _description(api: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document; refusals are problem documents, and 422 from FastAPI does not happen."""
+    if api.openapi_schema is None:
+        document = get_openapi(
+            title=api.title,
+            version=api.version,
+            summary=api.summary,
+            openapi_version=api.openapi_version,
+            routes=api.routes,
+        )
+        schemas = document["components"]["schemas"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        refusal = {
+            "description": "A problem document; `code` says which",
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for methods in document["paths"].values():
+            for method, operation in methods.items():
+                operation["responses"].pop("422", None)
+                operation["responses"]["default"] = refusal
+                if method == "post":
+                    operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+        document["paths"][WEBHOOK_PATH] = {"post": _webhook_operation(refusal)}
+        api.openapi_schema = document
+    return api.openapi_schema
+
+
+def _webhook_operation(refusal: dict[str, Any]) -> dict[str, Any]:
+    received = {"type": "object", "properties": {"received": {"type": "boolean"}}}
+    return {
+        "tags": ["webhooks"],
+        "summary": "Receive a Stripe event",
+        "description": "For Stripe: the signature is checked over the raw bytes. 200 means stored for good.",
+        "operationId": "receive_stripe_event",
+        "security": [],
+        "parameters": [
+            {"name": "Stripe-Signature", "in": "header", "required": True, "schema": {"type": "string"}}
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "responses": {
+            "200": {"description": "Stored", "content": {"application/json": {"schema": received}}},
+            "default": refusal,
+        },
+    }

@@ -1,0 +1,47 @@
+"""/ledger: the trial balance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from tallystick.api import bodies
+from tallystick.api.auth import Gate
+from tallystick.api.keys import Scope
+from tallystick.api.routing import guarded_router, json_answer, needs
+from tallystick.app import App
+from tallystick.ledger.statements import AccountBalance, trial_balance
+
+
+def ledger_routes(app: App, gate: Gate) -> APIRouter:
+    """The routes, over an App."""
+    router = guarded_router(gate, "ledger")
+
+    @router.get(
+        "/ledger/trial-balance", response_model=bodies.TrialBalance, openapi_extra=needs(Scope.LEDGER_READ)
+    )
+    async def get_trial_balance() -> Response:
+        """Every account that has entries, and the sums in each currency."""
+        async with app.engine.connect() as connection:
+            lines = await trial_balance(connection)
+        return json_answer(
+            bodies.TrialBalance(
+                data=[bodies.AccountBalance.model_validate(line, from_attributes=True) for line in lines],
+                totals=_totals(lines),
+            )
+        )
+
+    return router
+
+
+def _totals(lines: Sequence[AccountBalance]) -> list[bodies.CurrencyTotal]:
+    sums: dict[str, tuple[int, int]] = {}
+    for line in lines:
+        debits, credits_ = sums.get(line.currency, (0, 0))
+        sums[line.currency] = (debits + line.debits, credits_ + line.credits)
+    return [
+        bodies.CurrencyTotal(currency=code, debits=debits, credits=credits_, balanced=debits == credits_)
+        for code, (debits, credits_) in sorted(sums.items())
+    ]

@@ -1,0 +1,151 @@
+"""/payments: create, list, read, confirm, capture, cancel, refund."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tallystick.api import bodies
+from tallystick.api.auth import Gate
+from tallystick.api.idempotent import Once
+from tallystick.api.keys import Scope
+from tallystick.api.routing import guarded_router, json_answer, needs
+from tallystick.app import App
+from tallystick.errors import TallystickError
+from tallystick.idempotency import Claim
+from tallystick.ledger.statements import transactions_of_payments
+from tallystick.payments import commands, reading, refunding
+
+
+def payment_routes(app: App, gate: Gate) -> APIRouter:
+    """The routes, over an App."""
+    router = guarded_router(gate, "payments")
+    _add_reading(router, app)
+    _add_commands(router, app)
+    return router
+
+
+def _add_reading(router: APIRouter, app: App) -> None:
+    @router.get("/payments", response_model=bodies.PaymentPage, openapi_extra=needs(Scope.PAYMENTS_READ))
+    async def list_payments(
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        cursor: Annotated[str | None, Query(max_length=400)] = None,
+    ) -> Response:
+        """Payments, newest first."""
+        async with app.engine.connect() as connection:
+            page = await reading.list_payments(connection, limit=limit, cursor=cursor)
+        return json_answer(
+            bodies.PaymentPage(
+                data=[bodies.Payment.of(payment) for payment in page.payments],
+                has_more=page.next_cursor is not None,
+                next_cursor=page.next_cursor,
+            )
+        )
+
+    @router.get(
+        "/payments/{id}", response_model=bodies.PaymentInFull, openapi_extra=needs(Scope.PAYMENTS_READ)
+    )
+    async def get_payment(id: str) -> Response:  # noqa: A002 - the name of the path parameter
+        """A payment with its refunds and its ledger transactions."""
+        async with app.engine.connect() as connection:
+            payment = await reading.get_payment(connection, id)
+            refunds = await reading.refunds_of(connection, payment)
+            ledger = await transactions_of_payments(connection, payment.names)
+        return json_answer(
+            bodies.PaymentInFull.of(
+                payment,
+                secret=True,
+                refunds=[bodies.Refund.of(refund) for refund in refunds],
+                ledger=bodies.ledger_of(ledger),
+            )
+        )
+
+
+def _add_commands(router: APIRouter, app: App) -> None:
+    once = Once(app.engine, app.settings)
+    writes = needs(Scope.PAYMENTS_WRITE)
+
+    @router.post("/payments", status_code=201, response_model=bodies.Payment, openapi_extra=writes)
+    async def create_payment(request: Request, body: bodies.CreatePayment) -> Response:
+        """Begin a payment; with ``confirm`` charge it at once. A decline is a 402 and keeps the payment."""
+
+        async def work(claim: Claim) -> bodies.Payment:
+            order = commands.NewPayment(**body.model_dump())
+            return bodies.Payment.of(await commands.create(app.engine, app.stripe, order, claim), secret=True)
+
+        return await once.answer(request, body, work, status=201, explain=_declined_payment)
+
+    @router.post("/payments/{id}/confirm", response_model=bodies.Payment, openapi_extra=writes)
+    async def confirm_payment(
+        request: Request,
+        id: str,  # noqa: A002
+        body: bodies.ConfirmPayment | None = None,
+    ) -> Response:
+        """Confirm a payment, with another payment method if one is given."""
+        given = body or bodies.ConfirmPayment()
+
+        async def work(claim: Claim) -> bodies.Payment:
+            payment = await commands.confirm(app.engine, app.stripe, id, claim, **given.model_dump())
+            return bodies.Payment.of(payment, secret=True)
+
+        return await once.answer(request, given, work, status=200, explain=_declined_payment)
+
+    @router.post("/payments/{id}/capture", response_model=bodies.Payment, openapi_extra=writes)
+    async def capture_payment(
+        request: Request,
+        id: str,  # noqa: A002
+        body: bodies.CapturePayment | None = None,
+    ) -> Response:
+        """Take what was authorised, or a part of it, and let go of the rest."""
+        given = body or bodies.CapturePayment()
+
+        async def work(claim: Claim) -> bodies.Payment:
+            payment = await commands.capture(app.engine, app.stripe, id, claim, amount=given.amount)
+            return bodies.Payment.of(payment)
+
+        return await once.answer(request, given, work, status=200, explain=_declined_payment)
+
+    @router.post("/payments/{id}/cancel", response_model=bodies.Payment, openapi_extra=writes)
+    async def cancel_payment(
+        request: Request,
+        id: str,  # noqa: A002
+        body: bodies.CancelPayment | None = None,
+    ) -> Response:
+        """End a payment that is not final; an authorisation is let go."""
+        given = body or bodies.CancelPayment()
+
+        async def work(claim: Claim) -> bodies.Payment:
+            reason = given.cancellation_reason
+            return bodies.Payment.of(await commands.cancel(app.engine, app.stripe, id, claim, reason=reason))
+
+        return await once.answer(request, given, work, status=200)
+
+    @router.post(
+        "/payments/{id}/refund",
+        status_code=201,
+        response_model=bodies.Refund,
+        openapi_extra=needs(Scope.REFUNDS_WRITE),
+    )
+    async def refund_payment(
+        request: Request,
+        id: str,  # noqa: A002
+        body: bodies.RefundPayment | None = None,
+    ) -> Response:
+        """Give a payment back, in part or whole; never more than was captured and is left."""
+        given = body or bodies.RefundPayment()
+
+        async def work(claim: Claim) -> bodies.Refund:
+            order = refunding.RefundOrder(**given.model_dump())
+            return bodies.Refund.of(await refunding.refund(app.engine, app.stripe, id, order, claim))
+
+        return await once.answer(request, given, work, status=201)
+
+
+def _declined_payment(error: TallystickError) -> dict[str, object]:
+    """A decline carries the payment as it stands."""
+    if isinstance(error, commands.PaymentDeclinedError):
+        return {"payment": bodies.Payment.of(error.payment, secret=True).model_dump(mode="json")}
+    return {}

@@ -1,0 +1,81 @@
+"""What every route of the API has in common: the key before the body, and the database being away.
+
+A route names its scope as ``openapi_extra={"x-required-scope": …}``; the description of the API and the
+check come from the same word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from fastapi import APIRouter, Security
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tallystick.api.auth import Gate
+from tallystick.api.keys import ApiKey, Scope
+from tallystick.db.session import database_is_away
+from tallystick.errors import DatabaseUnavailableError, InvalidRequestError
+
+SCOPE: Final = "x-required-scope"
+_bearer = HTTPBearer(auto_error=False, description="An API key: tsk_…")
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def guarded_router(gate: Gate, tag: str) -> APIRouter:
+    """A router whose routes let nobody in without a key that carries the route's scope."""
+
+    class GuardedRoute(APIRoute):
+        def get_route_handler(self) -> Handler:
+            answer = super().get_route_handler()
+            scope = Scope((self.openapi_extra or {})[SCOPE])
+
+            async def guarded(request: Request) -> Response:
+                try:
+                    request.state.api_key = await gate.admit(request.headers.get("authorization"), scope)
+                    await _read_body(request)
+                    return await answer(request)
+                except Exception as error:
+                    if database_is_away(error):
+                        raise DatabaseUnavailableError("The database cannot be reached.") from error
+                    raise
+
+            return guarded
+
+    return APIRouter(route_class=GuardedRoute, tags=[tag], dependencies=[Security(_bearer)])
+
+
+def needs(scope: Scope) -> dict[str, Any]:
+    """The ``openapi_extra`` of a route."""
+    return {SCOPE: scope.value}
+
+
+def api_key(request: Request) -> ApiKey:
+    """The key that a guarded route was called with."""
+    key: ApiKey = request.state.api_key
+    return key
+
+
+def request_id(request: Request) -> str:
+    """The id of this request, as its answer carries it."""
+    found: str = request.state.request_id
+    return found
+
+
+def json_answer(model: BaseModel, status: int = 200) -> Response:
+    """A model as the answer; FastAPI does not validate it a second time."""
+    return Response(model.model_dump_json(), status_code=status, media_type="application/json")
+
+
+async def _read_body(request: Request) -> None:
+    """Read it here, where its limit is heard, and refuse what is not called JSON."""
+    if request.method not in ("POST", "PUT", "PATCH") or not await request.body():
+        return
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise InvalidRequestError("Send the body as application/json.", param="Content-Type")

@@ -1,0 +1,141 @@
+"""The ASGI application: what every request passes first, then the webhook endpoint or FastAPI.
+
+Run it with uvicorn on uvloop and httptools, ``access_log=False`` (requests are logged here),
+``server_header=False`` and ``proxy_headers`` only behind a proxy of your own.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tallystick.api.documents import build_api
+from tallystick.api.problems import problem_response
+from tallystick.api.webhooks import PATH as WEBHOOK_PATH
+from tallystick.api.webhooks import StripeWebhook
+from tallystick.app import App
+from tallystick.errors import BodyTooLargeError, TallystickError
+
+log = structlog.get_logger(__name__)
+
+_SANE_ID: Final = re.compile(rb"[0-9A-Za-z._-]{1,128}")
+_SECURITY: Final = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
+_NOTHING_LOADS: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_PAGES: Final = ("/docs", "/redoc")
+_QUIET: Final = (WEBHOOK_PATH, "/healthz", "/readyz")
+
+
+def create_app(app: App) -> ASGIApp:
+    """The HTTP face of an App; its owner opens and closes the App."""
+    return _Front(build_api(app), StripeWebhook(app), app.settings.body_limit)
+
+
+class _Front:
+    """Request ids, the limit of a body, security headers, and the last word on errors."""
+
+    def __init__(self, api: ASGIApp, webhook: ASGIApp, body_limit: int) -> None:
+        self._api = api
+        self._webhook = webhook
+        self._limit = body_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._api(scope, receive, send)
+            return
+        request_id = _request_id(scope["headers"])
+        scope.setdefault("state", {})["request_id"] = request_id
+        answer = _Answer(send, request_id, scope["path"])
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            begun = time.perf_counter()
+            try:
+                await self._answer(scope, receive, answer)
+            finally:
+                write = log.debug if scope["path"] in _QUIET and answer.status < 400 else log.info
+                write(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=answer.status,
+                    duration_ms=round((time.perf_counter() - begun) * 1000, 1),
+                )
+
+    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        try:
+            limited = _limited(receive, scope["headers"], self._limit)
+            await (self._webhook if scope["path"] == WEBHOOK_PATH else self._api)(scope, limited, answer)
+        except TallystickError as error:
+            await self._refuse(scope, receive, answer, error)
+        except Exception:
+            log.exception("request_failed", path=scope["path"])
+            failed = TallystickError("The request could not be completed; its id is in the log.")
+            await self._refuse(scope, receive, answer, failed)
+
+    @staticmethod
+    async def _refuse(scope: Scope, receive: Receive, answer: _Answer, error: TallystickError) -> None:
+        if answer.status:
+            return  # too late: the answer has begun
+        allow = error.extra.pop("allow", None)
+        headers = {"Allow": ", ".join(allow)} if allow else {}
+        if isinstance(error, BodyTooLargeError):
+            headers["Connection"] = "close"  # the rest of the body is not read
+        await problem_response(error, answer.request_id, headers)(scope, receive, answer)
+
+
+class _Answer:
+    """Sends an answer with the headers that every one carries; ``status`` is 0 until it begins."""
+
+    def __init__(self, send: Send, request_id: str, path: str) -> None:
+        self._send = send
+        self._path = path
+        self.request_id = request_id
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode()), *_SECURITY]
+            if self._path not in _PAGES:
+                headers.append(_NOTHING_LOADS)
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+
+def _request_id(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    """The caller's id where it is a sane one, else a fresh one."""
+    for name, value in headers:
+        if name == b"x-request-id" and _SANE_ID.fullmatch(value):
+            return value.decode("ascii")
+    return f"req_{secrets.token_hex(12)}"
+
+
+def _limited(receive: Receive, headers: Sequence[tuple[bytes, bytes]], limit: int) -> Receive:
+    """``receive`` that raises BodyTooLargeError as soon as the body is known to pass the limit."""
+    declared: Any = dict(headers).get(b"content-length", b"0")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise _too_large(limit)
+        return message
+
+    return counted
+
+
+def _too_large(limit: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"A body may have {limit} bytes.", extra={"limit": limit})

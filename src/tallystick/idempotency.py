@@ -1,0 +1,185 @@
+"""Idempotency keys: one request under a key does the work, all others get its answer.
+
+A row stands for (API key, idempotency key) and carries the digest of the request, the id of the resource
+that the first request began, and later its answer. It is written in the transaction that first writes
+anything for the request: a request that is refused before that leaves no trace. While a request works it
+holds the row's lock, ``locked_at``; one that died is told by the age of the lock, and the client's retry
+takes over with the same resource id, hence the same key at Stripe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from tallystick.errors import IdempotencyKeyInUseError, IdempotencyKeyReusedError, InvalidIdempotencyKeyError
+
+LONGEST_KEY: Final = 255
+_FIRST_PAUSE_S: Final = 0.02
+_LONGEST_PAUSE_S: Final = 0.25
+
+_READ: Final = text("""
+SELECT request_hash, resource_id, response_status, response_body, locked_at,
+       locked_at < now() - CAST(:lock AS interval) AS dead
+  FROM idempotency_keys WHERE api_key_id = :api_key AND key = :key
+""")
+
+_TAKE_OVER: Final = text("""
+UPDATE idempotency_keys SET locked_at = clock_timestamp()
+ WHERE api_key_id = :api_key AND key = :key AND finished_at IS NULL AND locked_at = :seen
+RETURNING key
+""")
+
+_START: Final = text("""
+INSERT INTO idempotency_keys (api_key_id, key, request_hash, resource_id, locked_at)
+VALUES (:api_key, :key, :request_hash, :resource, clock_timestamp())
+ON CONFLICT (api_key_id, key) DO NOTHING
+RETURNING key
+""")
+
+_FINISH: Final = text("""
+UPDATE idempotency_keys SET response_status = :status, response_body = :body, finished_at = now()
+ WHERE api_key_id = :api_key AND key = :key AND finished_at IS NULL
+""")
+
+# A lock of 1970 is older than any limit: the next request takes over at once.
+_RELEASE: Final = text("""
+UPDATE idempotency_keys SET locked_at = to_timestamp(0)
+ WHERE api_key_id = :api_key AND key = :key AND finished_at IS NULL
+""")
+
+
+class StartedElsewhereError(Exception):
+    """Another request with this key started first: roll back, and ``enter`` again."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedRequest:
+    """A request that carries an idempotency key; made by ``keyed_request``."""
+
+    api_key_id: str
+    key: str
+    digest: bytes
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The row's key, as parameters of the statements."""
+        return {"api_key": self.api_key_id, "key": self.key}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """The answer that the first request got: HTTP status and body."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(slots=True)
+class Claim:
+    """A request's right to do the work. Without a key every request has one of its own.
+
+    ``resource_id`` is set when an earlier request under the key began that resource and did not finish.
+    """
+
+    request: KeyedRequest | None = None
+    resource_id: str | None = None
+    started: bool = False
+
+    async def start(self, connection: AsyncConnection, resource_id: str) -> None:
+        """Take the key in the caller's transaction, which writes the resource as well.
+
+        Raises StartedElsewhereError, after which the transaction must be rolled back.
+        """
+        if self.request is None or self.started:
+            return
+        row = {**self.request.row, "request_hash": self.request.digest, "resource": resource_id}
+        if (await connection.execute(_START, row)).first() is None:
+            raise StartedElsewhereError
+        self.started = True
+
+    def stripe_key(self, resource_id: str, action: str) -> str:
+        """The idempotency key for a call to Stripe that changes a resource which exists already."""
+        if self.request is None:
+            return f"tallystick-{resource_id}-{action}-{secrets.token_hex(12)}"
+        own = hashlib.sha256(f"{self.request.api_key_id}\0{self.request.key}".encode()).hexdigest()[:32]
+        return f"tallystick-{resource_id}-{action}-{own}"
+
+
+def keyed_request(api_key_id: str, key: str, method: str, path: str, body: bytes) -> KeyedRequest:
+    """``body`` must be in canonical form. Raises InvalidIdempotencyKeyError."""
+    if not 1 <= len(key) <= LONGEST_KEY or not key.isprintable() or not key.isascii():
+        raise InvalidIdempotencyKeyError(
+            f"An Idempotency-Key has 1 to {LONGEST_KEY} printable ASCII characters.", param="Idempotency-Key"
+        )
+    digest = hashlib.sha256(b"\0".join((method.encode(), path.encode(), body))).digest()
+    return KeyedRequest(api_key_id, key, digest)
+
+
+async def enter(
+    engine: AsyncEngine, request: KeyedRequest, *, wait_s: float, lock_s: float
+) -> StoredAnswer | Claim:
+    """The stored answer, or the right to do the work.
+
+    Waits up to ``wait_s`` for a request that is at work, holding no connection meanwhile. Raises
+    IdempotencyKeyReusedError when the key was used for another request, and IdempotencyKeyInUseError when
+    the other is still at work.
+    """
+    deadline = time.monotonic() + wait_s
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        found = await _look(engine, request, lock_s)
+        if found is not None:
+            return found
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise IdempotencyKeyInUseError(
+                "A request with this Idempotency-Key is still at work.", retry_after=1
+            )
+        await asyncio.sleep(min(pause_s, left_s))
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+async def _look(engine: AsyncEngine, request: KeyedRequest, lock_s: float) -> StoredAnswer | Claim | None:
+    """None: another request is at work."""
+    async with engine.begin() as connection:
+        row = (await connection.execute(_READ, {**request.row, "lock": timedelta(seconds=lock_s)})).first()
+        if row is None:
+            return Claim(request)
+        if row.request_hash != request.digest:
+            raise IdempotencyKeyReusedError(
+                "This Idempotency-Key was used for another request.", param="Idempotency-Key"
+            )
+        if row.response_status is not None:
+            return StoredAnswer(row.response_status, row.response_body)
+        if row.dead and await _take_over(connection, request, row.locked_at):
+            return Claim(request, resource_id=row.resource_id, started=True)
+        return None
+
+
+async def _take_over(connection: AsyncConnection, request: KeyedRequest, seen: datetime) -> bool:
+    """Of several that find the same dead lock one gets it."""
+    return (await connection.execute(_TAKE_OVER, {**request.row, "seen": seen})).first() is not None
+
+
+async def finish(engine: AsyncEngine, claim: Claim, answer: StoredAnswer) -> None:
+    """Keep the answer for all that come with the key later. No effect before ``start``."""
+    if claim.request is not None and claim.started:
+        row = {**claim.request.row, "status": answer.status, "body": answer.body}
+        async with engine.begin() as connection:
+            await connection.execute(_FINISH, row)
+
+
+async def release(engine: AsyncEngine, claim: Claim) -> None:
+    """Nothing was decided: let the next request with the key go on at once. No effect before ``start``."""
+    if claim.request is not None and claim.started:
+        async with engine.begin() as connection:
+            await connection.execute(_RELEASE, claim.request.row)

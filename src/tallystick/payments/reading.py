@@ -1,0 +1,191 @@
+"""Reads payments and refunds as they stand. Functions take a connection and write nothing."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Row, Select, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tallystick.db.tables import payments, refunds
+from tallystick.errors import InvalidRequestError, NotFoundError
+from tallystick.payments.reports import adopted_payment
+from tallystick.payments.status import REFUND_RELEASED, PaymentStatus, RefundStatus
+
+OUR_METADATA: Final = "tallystick_"
+"""Metadata keys that begin so are ours: callers neither set nor see them."""
+
+_PAYMENT_ID: Final = re.compile(r"pay_[0-9A-Za-z_]{1,255}", re.ASCII)
+_REFUND_ID: Final = re.compile(r"ref_[0-9A-Za-z_]{1,255}", re.ASCII)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NOT_REFUNDED: Final = (*REFUND_RELEASED, RefundStatus.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A payment as it stands; amounts in minor units. ``amount_refunded`` leaves out undecided refunds."""
+
+    id: str
+    origin: str
+    status: PaymentStatus
+    amount: int
+    currency: str
+    amount_capturable: int
+    amount_captured: int
+    amount_refunded: int
+    livemode: bool
+    stripe_payment_intent: str | None
+    stripe_charge: str | None
+    customer: str | None
+    description: str | None
+    metadata: dict[str, str]
+    capture_method: str | None
+    payment_method: str | None
+    client_secret: str | None
+    cancellation_reason: str | None
+    last_error: dict[str, str] | None
+    next_action: dict[str, Any] | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def names(self) -> list[str]:
+        """The ids under which the payment appears elsewhere in the database."""
+        return names_of(self.id, self.stripe_payment_intent)
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """A refund as it stands; ``amount`` in minor units."""
+
+    id: str
+    payment_id: str | None
+    status: RefundStatus
+    amount: int
+    currency: str
+    stripe_refund: str | None
+    reason: str | None
+    failure_reason: str | None
+    metadata: dict[str, str]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Payments, newest first; ``next_cursor`` is None on the last page."""
+
+    payments: list[Payment]
+    next_cursor: str | None
+
+
+def names_of(payment_id: str, payment_intent: str | None) -> list[str]:
+    """Our id, and the id that an event gives the payment when it does not carry ours."""
+    return [payment_id] if payment_intent is None else [payment_id, adopted_payment(payment_intent)]
+
+
+def checked_payment_id(payment_id: str) -> str:
+    """The id itself; raises NotFoundError for what cannot be one."""
+    if not _PAYMENT_ID.fullmatch(payment_id):
+        raise _no_payment(payment_id)
+    return payment_id
+
+
+async def get_payment(connection: AsyncConnection, payment_id: str) -> Payment:
+    """Raises NotFoundError."""
+    wanted = _PAYMENTS.where(payments.c.id == checked_payment_id(payment_id))
+    row = (await connection.execute(wanted)).first()
+    if row is None:
+        raise _no_payment(payment_id)
+    return _payment(row)
+
+
+async def list_payments(connection: AsyncConnection, *, limit: int, cursor: str | None = None) -> Page:
+    """A page of at most ``limit`` payments, newest first, beginning after ``cursor``.
+
+    Raises InvalidRequestError when the cursor is none of ours.
+    """
+    wanted = _PAYMENTS.order_by(payments.c.created_at.desc(), payments.c.id.desc()).limit(limit + 1)
+    if cursor is not None:
+        wanted = wanted.where(tuple_(payments.c.created_at, payments.c.id) < tuple_(*_read_cursor(cursor)))
+    found = [_payment(row) for row in await connection.execute(wanted)]
+    more = len(found) > limit
+    return Page(found[:limit], _cursor(found[limit - 1]) if more else None)
+
+
+async def get_refund(connection: AsyncConnection, refund_id: str) -> Refund:
+    """Raises NotFoundError."""
+    known = _REFUND_ID.fullmatch(refund_id)
+    row = known and (await connection.execute(_REFUNDS.where(refunds.c.id == refund_id))).first()
+    if not row:
+        raise NotFoundError(f"There is no refund {refund_id[:300]!r}.", param="id")
+    return _refund(row)
+
+
+async def refunds_of(connection: AsyncConnection, payment: Payment) -> list[Refund]:
+    """All refunds of a payment, oldest first."""
+    wanted = _REFUNDS.where(refunds.c.payment_id.in_(payment.names)).order_by(
+        refunds.c.created_at, refunds.c.id
+    )
+    return [_refund(row) for row in await connection.execute(wanted)]
+
+
+def _select_payments() -> Select[Any]:
+    refunded = (
+        select(func.coalesce(func.sum(refunds.c.amount), 0))
+        .where(refunds.c.payment_id.in_([payments.c.id, "pay_" + payments.c.stripe_payment_intent]))
+        .where(refunds.c.status.not_in(_NOT_REFUNDED))
+        .scalar_subquery()
+    )
+    names = [name for name in Payment.__slots__ if name != "amount_refunded"]
+    return select(*(payments.c[name] for name in names), refunded.label("amount_refunded"))
+
+
+_PAYMENTS: Final = _select_payments()
+_REFUNDS: Final = select(*(refunds.c[name] for name in Refund.__slots__))
+
+
+def _payment(row: Row[Any]) -> Payment:
+    values = dict(row._mapping)  # noqa: SLF001 - the documented way to a row's names
+    values["status"] = PaymentStatus(values["status"])
+    values["amount_refunded"] = int(values["amount_refunded"])  # a sum of bigints is numeric
+    values["metadata"] = _theirs(values["metadata"])
+    if values["capture_method"] == "automatic_async":
+        values["capture_method"] = "automatic"  # how Stripe does it by default
+    return Payment(**values)
+
+
+def _refund(row: Row[Any]) -> Refund:
+    values = dict(row._mapping)  # noqa: SLF001 - the documented way to a row's names
+    values["status"] = RefundStatus(values["status"])
+    values["metadata"] = _theirs(values["metadata"])
+    return Refund(**values)
+
+
+def _theirs(metadata: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in metadata.items() if not name.startswith(OUR_METADATA)}
+
+
+def _no_payment(payment_id: str) -> NotFoundError:
+    return NotFoundError(f"There is no payment {payment_id[:300]!r}.", param="id")
+
+
+def _cursor(payment: Payment) -> str:
+    microseconds = (payment.created_at - _EPOCH) // timedelta(microseconds=1)
+    return base64.urlsafe_b64encode(f"{microseconds}.{payment.id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
+        microseconds, _, payment_id = text.partition(".")
+        before = _EPOCH + timedelta(microseconds=int(microseconds))
+    except (ValueError, OverflowError, binascii.Error) as error:
+        raise InvalidRequestError("The cursor is not one that a list gave.", param="cursor") from error
+    return before, payment_id

@@ -1,0 +1,205 @@
+"""Refunds: what is left is reserved under a lock on the payment, then Stripe is asked.
+
+Concurrent refunds of a payment wait for each other's reservation, not for Stripe, and together never exceed
+what was captured. A reservation is a refund with the status ``unknown``; a refusal by Stripe lets go of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import orjson
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from tallystick.db.ids import new_id
+from tallystick.errors import (
+    InvalidAmountError,
+    InvalidStateError,
+    NotFoundError,
+    PayloadError,
+    RefundExceedsAvailableError,
+    StripeAccessError,
+    StripeRefusedError,
+)
+from tallystick.idempotency import Claim
+from tallystick.money import CURRENCIES
+from tallystick.payments.commands import check_metadata
+from tallystick.payments.reading import Refund, checked_payment_id, get_refund, names_of
+from tallystick.payments.reports import refund_report
+from tallystick.payments.store import apply_refunds
+from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer, UnavailableError
+from tallystick.stripe_gateway.client import StripeGateway
+from tallystick.stripe_gateway.payloads import PAYMENT_METADATA, REFUND_METADATA
+from tallystick.stripe_gateway.payloads import Refund as StripeRefund
+
+RefundReason = Literal["duplicate", "fraudulent", "requested_by_customer"]
+
+_LOCK_PAYMENT: Final = text("""
+SELECT id, status, currency, amount_captured, stripe_payment_intent, stripe_charge
+  FROM payments WHERE id = :id FOR UPDATE
+""")
+
+_TAKEN: Final = text("""
+SELECT coalesce(sum(amount), 0) FROM refunds
+ WHERE payment_id = ANY(CAST(:payments AS text[])) AND status NOT IN ('failed', 'canceled')
+""")
+
+_RESERVE: Final = text("""
+INSERT INTO refunds (
+  id, payment_id, status, amount, currency, stripe_payment_intent, stripe_charge, reason, metadata, created_at
+) VALUES (
+  :id, :payment, 'unknown', :amount, :currency, :intent, :charge, :reason, CAST(:metadata AS jsonb), now()
+)
+""")
+
+_RESERVED: Final = text("""
+SELECT amount, status, stripe_refund, failure_reason FROM refunds WHERE id = :id
+""")
+
+_LET_GO: Final = text("""
+UPDATE refunds SET status = 'failed', failure_reason = :reason, updated_at = now()
+ WHERE id = :id AND status = 'unknown' AND stripe_refund IS NULL
+""")
+
+_FORGET: Final = text("""
+DELETE FROM refunds WHERE id = :id AND status = 'unknown' AND stripe_refund IS NULL
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class RefundOrder:
+    """What is to be given back: ``amount`` in minor units, None for all that is left."""
+
+    amount: int | None = None
+    reason: RefundReason | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+async def refund(
+    engine: AsyncEngine, stripe: StripeGateway, payment_id: str, order: RefundOrder, claim: Claim
+) -> Refund:
+    """Give a payment back, in part or whole.
+
+    Raises NotFoundError, InvalidAmountError, InvalidRequestError, InvalidStateError (nothing was captured),
+    RefundExceedsAvailableError, RefusedError, UnavailableError (with ``refund_id`` if under way).
+    """
+    check_metadata(order.metadata)
+    resumed = claim.resource_id is not None
+    refund_id = claim.resource_id or new_id("ref")
+    async with engine.begin() as connection:
+        await claim.start(connection, refund_id)
+        payment = await _lock_payment(connection, payment_id)
+        amount = await _reserved(connection, refund_id) if resumed else None
+        if amount is None:
+            amount = await _reserve(connection, refund_id, payment, order)
+    try:
+        answer = await stripe.create_refund(
+            _params(refund_id, payment, amount, order), f"tallystick-{refund_id}"
+        )
+    except (RefusedError, DeclinedError) as error:
+        reason = str(error.extra.get("stripe_code") or error.detail)
+        await _end(engine, _LET_GO, {"id": refund_id, "reason": reason})
+        error.extra["refund_id"] = refund_id
+        raise
+    except (UnavailableError, StripeAccessError) as error:
+        if resumed or (isinstance(error, UnavailableError) and error.outcome_unknown):
+            error.extra.update(payment_id=payment_id, refund_id=refund_id)
+        else:
+            await _end(engine, _FORGET, {"id": refund_id})
+        raise
+    return await _store(engine, refund_id, payment_id, answer)
+
+
+async def _lock_payment(connection: AsyncConnection, payment_id: str) -> Row[Any]:
+    row = (await connection.execute(_LOCK_PAYMENT, {"id": checked_payment_id(payment_id)})).first()
+    if row is None:
+        raise NotFoundError(f"There is no payment {payment_id!r}.", param="id")
+    return row
+
+
+async def _reserve(connection: AsyncConnection, refund_id: str, payment: Row[Any], order: RefundOrder) -> int:
+    """Set the amount aside in a row; returns it in minor units."""
+    if not payment.amount_captured:
+        raise InvalidStateError(
+            f"Nothing of the payment is captured; it is {payment.status}.", extra={"status": payment.status}
+        )
+    names = names_of(payment.id, payment.stripe_payment_intent)
+    taken = int((await connection.execute(_TAKEN, {"payments": names})).scalar_one())
+    available = payment.amount_captured - taken
+    amount = available if order.amount is None else order.amount
+    _check_amount(amount, available, payment.currency)
+    row = {
+        "id": refund_id,
+        "payment": payment.id,
+        "amount": amount,
+        "currency": payment.currency,
+        "intent": payment.stripe_payment_intent,
+        "charge": payment.stripe_charge,
+        "reason": order.reason,
+        "metadata": orjson.dumps(order.metadata).decode(),
+    }
+    await connection.execute(_RESERVE, row)
+    return amount
+
+
+def _check_amount(amount: int, available: int, currency: str) -> None:
+    if amount > available or available <= 0:
+        raise RefundExceedsAvailableError(
+            f"{max(available, 0)} is left to refund, in minor units of {currency.upper()}.",
+            param="amount",
+            extra={"available": max(available, 0)},
+        )
+    if amount < 1:
+        raise InvalidAmountError("The amount to refund must be at least 1.", param="amount")
+    known = CURRENCIES.get(currency)
+    if known is not None and amount % known.step:
+        raise InvalidAmountError(
+            f"An amount in {currency.upper()} must be a multiple of {known.step} minor units.", param="amount"
+        )
+
+
+async def _reserved(connection: AsyncConnection, refund_id: str) -> int | None:
+    """What an earlier request under the same key set aside; None when nothing is left of it.
+
+    Raises StripeRefusedError when Stripe refused it: asked again, Stripe could say yes to money that is no
+    longer set aside.
+    """
+    row = (await connection.execute(_RESERVED, {"id": refund_id})).first()
+    if row is None:
+        return None
+    if row.status == "failed" and row.stripe_refund is None:
+        raise StripeRefusedError(
+            "Stripe refused this refund.", extra={"stripe_code": row.failure_reason, "refund_id": refund_id}
+        )
+    return int(row.amount)
+
+
+def _params(refund_id: str, payment: Row[Any], amount: int, order: RefundOrder) -> dict[str, Any]:
+    of = (
+        {"payment_intent": payment.stripe_payment_intent}
+        if payment.stripe_payment_intent
+        else {"charge": payment.stripe_charge}
+    )
+    return {
+        **of,
+        **({"reason": order.reason} if order.reason else {}),
+        "amount": amount,
+        "metadata": {**order.metadata, PAYMENT_METADATA: payment.id, REFUND_METADATA: refund_id},
+    }
+
+
+async def _store(engine: AsyncEngine, refund_id: str, payment_id: str, answer: StripeAnswer) -> Refund:
+    try:
+        report = refund_report(StripeRefund.read(answer.object), payment_id, at=answer.at, source="")
+    except PayloadError as error:
+        raise UnavailableError("Stripe's answer cannot be read.", outcome_unknown=True) from error
+    async with engine.begin() as connection:
+        await apply_refunds(connection, [report])
+        return await get_refund(connection, refund_id)
+
+
+async def _end(engine: AsyncEngine, statement: Any, parameters: dict[str, Any]) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(statement, parameters)
