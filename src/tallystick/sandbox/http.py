@@ -88,14 +88,14 @@ class Api:
         if fault is not None and fault.when == "before" and fault.action != "status":
             await sandbox.clock.sleep(0 if fault.action == "cut" else fault.seconds)
             if fault.action != "delay":
-                await cut(scope, send)
+                await cut(scope, receive, send)
                 return
         status, answer, retry = await self._answer(request, fault)
         if fault is not None and fault.when == "after":
             if fault.action in ("timeout", "delay"):
                 await sandbox.clock.sleep(fault.seconds)
             if fault.action in ("timeout", "cut"):
-                await cut(scope, send)
+                await cut(scope, receive, send)
                 return
             if fault.action == "status":
                 status, answer, retry = *self._failed(request, fault.error()), fault.should_retry
@@ -270,11 +270,12 @@ async def send_bytes(
     await send({"type": "http.response.body", "body": body})
 
 
-async def cut(scope: Scope, send: Send) -> None:
+async def cut(scope: Scope, receive: Receive, send: Send) -> None:
     """End the connection without an answer; where the server cannot, with a broken one."""
     extension = scope.get("extensions", {}).get(CUT)
     if extension is not None:
         extension()
+        await receive()  # until the server has noticed: it would send a 500 otherwise
         return
     start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]}
     await send(start)

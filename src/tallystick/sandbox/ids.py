@@ -38,11 +38,12 @@ class Ids:
         self._seed = seed
         self._now = now
         self.drawn = 0
-        self.random = random.Random() if seed is None else random.Random(f"{seed}:0")  # noqa: S311 - test ids
+        self.random = random.Random()  # noqa: S311 - ids of test objects
+        self.resume(0)
         self.account = "".join(random.Random(f"account:{seed}").choices(ALPHABET, k=8))  # noqa: S311
 
     def resume(self, drawn: int) -> None:
-        """Go on after a restart: never draw again what an earlier run of the same seed drew."""
+        """Go on where an earlier run of the same seed was, so that nothing is drawn twice; 0 starts over."""
         self.drawn = drawn
         if self._seed is not None:
             self.random = random.Random(f"{self._seed}:{drawn}")  # noqa: S311 - test ids

@@ -132,6 +132,7 @@ class Sandbox:
         self.idempotency.clear()
         self.faults.remove()
         self.balances.clear()
+        self.ids.resume(0)
         self._settings.now = self._first_settings()
         self.store.clear()
 

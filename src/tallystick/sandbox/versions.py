@@ -14,6 +14,7 @@ from tallystick.sandbox.store import Obj
 NEWEST: Final = "2026-10-28.endive"
 ENDIVE: Final = "2026-09-30.endive"
 DAHLIA: Final = "2026-03-25.dahlia"
+CLOVER: Final = "2025-09-30.clover"
 BASIL: Final = "2025-03-31.basil"
 ASYNC_CAPTURE: Final = "2024-04-10"
 AUTOMATIC_METHODS: Final = "2023-08-16"
@@ -82,6 +83,7 @@ CHANGES: Final[list[tuple[str, str, Undo]]] = [
     (DAHLIA, "payment_intent", _without("customer_account")),
     (DAHLIA, "payment_method", _without("customer_account")),
     (DAHLIA, "customer", _without("customer_account")),
+    (CLOVER, "payment_intent", _without("excluded_payment_method_types")),
     (BASIL, "payment_intent", _with(invoice=None)),
     (BASIL, "charge", _with(invoice=None)),
     (LATEST_CHARGE, "payment_intent", _charges_inside),

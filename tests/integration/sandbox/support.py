@@ -1,0 +1,155 @@
+"""A webhook receiver, and Stripe clients of which every answer is held against Stripe's spec."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
+
+import aiohttp
+import stripe
+from aiohttp import web
+from tests.integration.sandbox.spec import problems
+
+TRANSPORTS = ("requests", "httpx", "aiohttp")
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One delivery as it came in."""
+
+    body: bytes
+    signature: str
+    at: float
+
+    @property
+    def event(self) -> dict[str, Any]:
+        event: dict[str, Any] = json.loads(self.body)
+        return event
+
+
+@dataclass
+class Receiver:
+    """Takes webhooks; ``answer`` says with which status, by how many have come before."""
+
+    url: str = ""
+    received: list[Received] = field(default_factory=list)
+    answer: Callable[[int], int] = lambda _count: 200
+    pause: float = 0.0
+
+    async def take(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        count = len(self.received)
+        self.received.append(Received(body, request.headers["Stripe-Signature"], time.time()))
+        if self.pause:
+            await asyncio.sleep(self.pause)
+        return web.Response(status=self.answer(count))
+
+    @property
+    def types(self) -> list[str]:
+        return [item.event["type"] for item in self.received]
+
+    def of(self, kind: str) -> dict[str, Any]:
+        """The newest event of a type."""
+        return next(item.event for item in reversed(self.received) if item.event["type"] == kind)
+
+    async def until(self, *kinds: str, seconds: float = 5.0) -> None:
+        """Wait until these types have all come (each as often as named)."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            types = self.types
+            if all(types.count(kind) >= kinds.count(kind) for kind in kinds):
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError(f"Of {kinds} only {self.types} came.")
+
+    def check(self) -> None:
+        """Hold every event against Stripe's spec."""
+        found = [text for item in self.received for text in problems(item.event)]
+        assert not found, found
+
+
+stripe.HTTPClient.INITIAL_DELAY = 0.01  # the SDK's own pause before a retry is half a second
+
+
+def _checked(answer: tuple[Any, int, Any]) -> tuple[Any, int, Any]:
+    found = problems(json.loads(answer[0]))
+    assert not found, found
+    return answer
+
+
+class _Requests(stripe.RequestsClient):
+    def request(self, *args: Any, **kwargs: Any) -> Any:
+        return _checked(super().request(*args, **kwargs))
+
+
+class _Httpx(stripe.HTTPXClient):
+    async def request_async(self, *args: Any, **kwargs: Any) -> Any:
+        return _checked(await super().request_async(*args, **kwargs))
+
+
+class _Aiohttp(stripe.AIOHTTPClient):
+    async def request_async(self, *args: Any, **kwargs: Any) -> Any:
+        return _checked(await super().request_async(*args, **kwargs))
+
+
+class Sdk:
+    """The official SDK over one of its transports, always called from a coroutine."""
+
+    def __init__(self, url: str, transport: str = "aiohttp", **options: Any) -> None:
+        self._sync = transport == "requests"
+        self._http: Any = {"requests": _Requests, "httpx": _Httpx, "aiohttp": _Aiohttp}[transport]()
+        self.client = stripe.StripeClient(
+            "sk_test_sandbox", base_addresses={"api": url}, http_client=self._http, **options
+        )
+
+    async def __call__(self, name: str, *args: Any, **options: Any) -> Any:
+        """``sdk("payment_intents.create", {...})``; ``options`` are the request's (idempotency_key, …)."""
+        service, _, method = name.rpartition(".")
+        bound = getattr(attrgetter(service)(self.client.v1), method if self._sync else f"{method}_async")
+        given = {"options": options} if options else {}
+        return await asyncio.to_thread(bound, *args, **given) if self._sync else await bound(*args, **given)
+
+    async def everything(self, name: str, params: dict[str, Any]) -> list[Any]:
+        """All pages of a list."""
+        first = await self(name, params)
+        if self._sync:
+            return await asyncio.to_thread(lambda: list(first.auto_paging_iter()))
+        return [item async for item in first.auto_paging_iter()]
+
+    async def close(self) -> None:
+        if self._sync:
+            self._http.close()
+        else:
+            await self._http.close_async()
+
+
+class Raw:
+    """Bare HTTP, for what the SDK does not show or would not send."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self.url = url
+        self._session = session
+
+    async def __call__(
+        self, method: str, path: str, data: Any = None, *, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """Status, JSON and headers (lower case). ``data`` is a form, or raw."""
+        sent = {"Authorization": "Bearer sk_test_sandbox", **(headers or {})}
+        async with self._session.request(method, self.url + path, data=data, headers=sent) as answer:
+            body = await answer.json()
+            if path.startswith("/v1/"):
+                found = problems(body)
+                assert not found, found
+            return answer.status, body, {key.lower(): value for key, value in answer.headers.items()}
+
+    async def control(self, method: str, path: str, body: Any = None) -> Any:
+        """A control call that must succeed."""
+        async with self._session.request(method, f"{self.url}/_control/{path}", json=body) as answer:
+            shown = await answer.json()
+            assert answer.status == 200, shown
+            return shown
