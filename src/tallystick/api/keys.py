@@ -11,16 +11,16 @@ import hmac
 import secrets
 import string
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tallystick.db.ids import new_id
-from tallystick.errors import InvalidRequestError, NotFoundError
+from tallystick.errors import InvalidRequestError
 
 PREFIX: Final = "tsk_"
 _ALPHABET: Final = string.ascii_letters + string.digits
@@ -35,6 +35,9 @@ class Scope(StrEnum):
     REFUNDS_WRITE = "refunds:write"
     LEDGER_READ = "ledger:read"
     ADMIN = "admin"
+
+
+SCOPES: Final = frozenset(Scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ _LIST: Final = text(f"SELECT {_COLUMNS} FROM api_keys ORDER BY id")
 _FIND: Final = text(f"SELECT {_COLUMNS} FROM api_keys WHERE hash = :hash")
 
 _REVOKE: Final = text("""
-UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = :id RETURNING id
+UPDATE api_keys SET revoked_at = now() WHERE id = :id AND revoked_at IS NULL RETURNING id
 """)
 
 _TOUCH: Final = text("""
@@ -93,7 +96,7 @@ async def create_key(
     Raises InvalidRequestError for an unknown scope, or none.
     """
     wanted = sorted(set(scopes))
-    if unknown := [scope for scope in wanted if scope not in set(Scope)]:
+    if unknown := [scope for scope in wanted if scope not in SCOPES]:
         raise InvalidRequestError(f"No such scope: {', '.join(unknown)}.", param="scopes")
     if not wanted:
         raise InvalidRequestError("A key needs at least one scope.", param="scopes")
@@ -104,15 +107,21 @@ async def create_key(
     return key_id, secret
 
 
-async def list_keys(connection: AsyncConnection) -> list[ApiKey]:
-    """All keys, revoked ones too, oldest first."""
-    return [_key(row) for row in await connection.execute(_LIST)]
+async def list_keys(connection: AsyncConnection) -> list[dict[str, Any]]:
+    """All keys, revoked ones too, oldest first, by the names of ``ApiKey``."""
+    keys = [_key(row) for row in await connection.execute(_LIST)]
+    return [{**asdict(key), "scopes": sorted(key.scopes)} for key in keys]
 
 
-async def revoke_key(connection: AsyncConnection, key_id: str) -> None:
-    """End a key for good; again is no error. Raises NotFoundError."""
-    if (await connection.execute(_REVOKE, {"id": key_id})).first() is None:
-        raise NotFoundError(f"There is no API key {key_id}.")
+async def revoke_key(connection: AsyncConnection, key_id: str) -> bool:
+    """End a key for good; False when there is no such key that is not revoked."""
+    return (await connection.execute(_REVOKE, {"id": key_id})).first() is not None
+
+
+async def is_live(connection: AsyncConnection, secret: str) -> bool:
+    """Whether the key would be let in now."""
+    key = await find_key(connection, secret)
+    return key is not None and key.valid_at(datetime.now(UTC))
 
 
 async def find_key(connection: AsyncConnection, secret: str) -> ApiKey | None:
@@ -127,6 +136,14 @@ async def touch_key(connection: AsyncConnection, key_id: str) -> None:
     await connection.execute(_TOUCH, {"id": key_id})
 
 
-def _key(row: object) -> ApiKey:
-    names = ("id", "name", "hint", "created_at", "expires_at", "revoked_at", "last_used_at")
-    return ApiKey(scopes=frozenset(row.scopes), **{name: getattr(row, name) for name in names})  # type: ignore[attr-defined]
+def _key(row: Row[Any]) -> ApiKey:
+    return ApiKey(
+        id=row.id,
+        name=row.name,
+        hint=row.hint,
+        scopes=frozenset(row.scopes),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+        last_used_at=row.last_used_at,
+    )
