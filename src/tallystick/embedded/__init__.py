@@ -11,17 +11,7 @@ For ``tallystick up``, ``demo`` and the tests. What holds:
 Where the files lie, for root too, is told in ``cluster``; how processes end, in ``processes`` and ``launch``.
 """
 
-from dataclasses import dataclass
-
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.valkey import EmbeddedValkey
 
-__all__ = ["EmbeddedPostgres", "EmbeddedServices", "EmbeddedValkey"]
-
-
-@dataclass(frozen=True)
-class EmbeddedServices:
-    """The URLs of the running servers, in the form of DATABASE_URL and REDIS_URL."""
-
-    database_url: str
-    redis_url: str
+__all__ = ["EmbeddedPostgres", "EmbeddedValkey"]

@@ -47,6 +47,8 @@ def spawn(
     account: Account | None,
     cwd: Path,
     log: int,
+    environment: Mapping[str, str] = ENVIRONMENT,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start ``command`` as our child, in a session of its own, writing to the file descriptor ``log``.
 
@@ -68,7 +70,8 @@ def spawn(
             stdout=log,
             stderr=log,
             cwd=cwd,
-            env=ENVIRONMENT,
+            env=environment,
+            pass_fds=pass_fds,
             umask=0o077,
             start_new_session=True,
         )

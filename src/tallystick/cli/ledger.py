@@ -1,0 +1,81 @@
+"""``tallystick ledger``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+import typer
+from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tallystick.cli.database import with_engine
+from tallystick.cli.output import Json, amount, out, print_json
+from tallystick.ledger.statements import AccountBalance, trial_balance
+
+app = typer.Typer(help="The double-entry ledger.", no_args_is_help=True)
+
+
+@app.command("trial-balance")
+def trial_balance_(as_json: Json = False) -> None:
+    """Every account's balance; exit code 1 if debits and credits differ in any currency."""
+
+    async def work(engine: AsyncEngine) -> list[AccountBalance]:
+        async with engine.connect() as connection:
+            return await trial_balance(connection)
+
+    rows = with_engine(work)
+    if as_json:
+        print_json(
+            {"data": [{**asdict(row), "balance": row.balance} for row in rows], "totals": totals(rows)}
+        )
+    elif not rows:
+        out.print("The ledger is empty.")
+    else:
+        out.print(trial_balance_table(rows))
+    if not is_balanced(rows):
+        raise typer.Exit(1)
+
+
+def totals(rows: list[AccountBalance]) -> dict[str, dict[str, int]]:
+    """Sum of debit balances and of credit balances, by currency, in minor units."""
+    sums: dict[str, dict[str, int]] = {}
+    for row in rows:
+        net = row.debits - row.credits
+        total = sums.setdefault(row.currency, {"debit": 0, "credit": 0})
+        total["debit" if net > 0 else "credit"] += abs(net)
+    return sums
+
+
+def is_balanced(rows: list[AccountBalance]) -> bool:
+    """Whether debits equal credits in every currency."""
+    return all(total["debit"] == total["credit"] for total in totals(rows).values())
+
+
+def trial_balance_table(rows: list[AccountBalance]) -> Table:
+    """The trial balance as accountants lay it out: debit and credit balances side by side."""
+    made = Table(title="Trial balance", title_justify="left", header_style="bold", show_footer=False)
+    made.add_column("account")
+    made.add_column("currency")
+    made.add_column("debit", justify="right")
+    made.add_column("credit", justify="right")
+    sums = totals(rows)
+    for currency, accounts in groupby(rows, key=lambda row: row.currency):
+        for row in accounts:
+            made.add_row(row.account, currency.upper(), *_sides(row.debits - row.credits, currency))
+        total = sums[currency]
+        balanced = total["debit"] == total["credit"]
+        made.add_row(
+            "total" if balanced else "total: DOES NOT BALANCE",
+            currency.upper(),
+            amount(total["debit"], currency),
+            amount(total["credit"], currency),
+            style="bold" if balanced else "bold red",
+            end_section=True,
+        )
+    return made
+
+
+def _sides(net: int, currency: str) -> tuple[Any, Any]:
+    return (amount(net, currency), "") if net >= 0 else ("", amount(-net, currency))

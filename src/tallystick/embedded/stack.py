@@ -1,0 +1,282 @@
+"""All of Tallystick on one machine: what is not configured is supplied, then the API and a worker are started.
+
+Each part is a process of its own, so that one can be killed without the others. All of them end with us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+import httpx
+
+from tallystick.api.keys import SCOPES, create_key, is_live
+from tallystick.db import migrate
+from tallystick.db.session import open_engine
+from tallystick.embedded.credentials import Credentials
+from tallystick.embedded.postgres import EmbeddedPostgres
+from tallystick.embedded.processes import Progress, spawn, wait
+from tallystick.embedded.valkey import EmbeddedValkey
+from tallystick.errors import ConfigurationError
+from tallystick.events.catalog import EVENTS
+from tallystick.settings import Settings, given, load_settings
+
+T = TypeVar("T")
+
+SANDBOX_KEY: Final = "sk_test_tallystick"
+_READY_AFTER_S: Final = 60.0
+_STOP_AFTER_S: Final = 25.0
+_CHECK_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """Where everything is. ``sandbox`` is None when real Stripe is used."""
+
+    api: str
+    sandbox: str | None
+    database_url: str
+    redis_url: str
+    api_key: str
+    webhook_secret: str
+
+
+@dataclass(slots=True)
+class _Part:
+    """A process of ours: how to start it, and the socket it listens on, which outlives a restart."""
+
+    name: str
+    command: list[str]
+    sock: socket.socket | None
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    restarts: int = 0
+
+
+@dataclass(slots=True)
+class Stack:
+    """Starts, watches and stops the parts. Not for use from several threads at once."""
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    on_progress: Progress = field(default=lambda _line: None)
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    _postgres: EmbeddedPostgres | None = None
+    _valkey: EmbeddedValkey | None = None
+    _parts: dict[str, _Part] = field(default_factory=dict)
+    _environment: dict[str, str] = field(default_factory=dict)
+
+    def start(self) -> Urls:
+        """Start what is missing, in order; returns when the API is ready.
+
+        Raises ConfigurationError with what to do. Whatever was started is stopped then.
+        """
+        try:
+            return self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> Urls:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        api = _listen(self.host, self.port)
+        api_url = f"http://{_for_url(self.host)}:{api.getsockname()[1]}"
+        self._environment = dict(self.environ)
+        self._environment.update(self._step("PostgreSQL and Valkey", self._start_servers))
+        credentials = Credentials(self.data_dir)
+        sandbox_url = None
+        if not given("stripe_secret_key", self.environ):
+            sandbox_url = self._step("Stripe sandbox", self._start_sandbox)
+            secret = _register_endpoint(sandbox_url, f"{api_url}/webhooks/stripe", credentials)
+            self._environment.update(
+                STRIPE_API_BASE=sandbox_url, STRIPE_SECRET_KEY=SANDBOX_KEY, STRIPE_WEBHOOK_SECRET=secret
+            )
+        settings = load_settings(self._environment)
+        api_key = self._step("Database schema", lambda: asyncio.run(_prepare(settings, credentials)))
+        self._part("api", ["serve"], api)
+        self._part("worker", ["worker"], None)
+        self._step("API and worker", lambda: self._wait_until_ready(api_url))
+        return Urls(
+            api=api_url,
+            sandbox=sandbox_url,
+            database_url=settings.database_url,
+            redis_url=settings.redis_url,
+            api_key=api_key,
+            webhook_secret=settings.stripe_webhook_secrets[0].get_secret_value(),
+        )
+
+    def supervise(self, stopping: threading.Event) -> None:
+        """Watch the parts until ``stopping`` is set; a part that ended is started again."""
+        while not stopping.wait(_CHECK_S):
+            for server in (self._postgres, self._valkey):
+                if server is not None and server.poll() is not None:
+                    self.on_progress(f"{type(server).__name__} ended; starting it again")
+                    server.start()
+            for part in self._parts.values():
+                self._revive(part)
+
+    def stop(self) -> None:
+        """Stop everything, the last started first. Harmless when nothing runs."""
+        for part in reversed(self._parts.values()):
+            if part.process is not None and part.process.poll() is None:
+                part.process.terminate()
+        for part in reversed(self._parts.values()):
+            if part.process is not None and not wait(part.process, _STOP_AFTER_S):
+                self.on_progress(f"The {part.name} did not stop in {_STOP_AFTER_S:.0f} s; killed")
+                part.process.kill()
+                part.process.wait()
+            if part.sock is not None:
+                part.sock.close()
+        self._parts.clear()
+        for server in (self._valkey, self._postgres):
+            if server is not None:
+                server.stop()
+
+    def log_path(self, name: str) -> Path:
+        """Where a part (api, worker, sandbox) writes its log."""
+        return self.data_dir / "logs" / f"{name}.log"
+
+    def process_id(self, name: str) -> int | None:
+        """The pid of a running part, for whoever wants to kill it."""
+        part = self._parts.get(name)
+        return part.process.pid if part and part.process and part.process.poll() is None else None
+
+    def _step(self, what: str, work: Callable[[], T]) -> T:
+        started = time.monotonic()
+        self.on_progress(f"Starting: {what}")
+        result = work()
+        self.on_progress(f"Ready: {what} ({time.monotonic() - started:.1f} s)")
+        return result
+
+    def _start_servers(self) -> dict[str, str]:
+        urls: dict[str, str] = {}
+        if not given("database_url", self.environ):
+            self._postgres = EmbeddedPostgres(self.data_dir, on_progress=self.on_progress)
+            self._postgres.start()
+            urls["DATABASE_URL"] = self._postgres.url()
+        if not given("redis_url", self.environ):
+            self._valkey = EmbeddedValkey(self.data_dir, on_progress=self.on_progress)
+            self._valkey.start()
+            urls["REDIS_URL"] = self._valkey.url()
+        return urls
+
+    def _start_sandbox(self) -> str:
+        sock = _listen("127.0.0.1", 0)
+        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        self._part("sandbox", ["sandbox", "--data-dir", str(self.data_dir / "sandbox")], sock)
+        self._wait_for(f"{url}/_control/state", "sandbox")
+        return url
+
+    def _part(self, name: str, arguments: list[str], sock: socket.socket | None) -> None:
+        listen = ["--fd", str(sock.fileno())] if sock else []
+        command = [sys.executable, "-m", "tallystick", *arguments, *listen]
+        part = self._parts[name] = _Part(name, command, sock)
+        self._launch(part)
+
+    def _launch(self, part: _Part) -> None:
+        path = self.log_path(part.name)
+        path.parent.mkdir(exist_ok=True)
+        log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            part.process = spawn(
+                part.command,
+                death_signal=signal.SIGTERM,
+                account=None,
+                cwd=self.data_dir,
+                log=log,
+                environment={**self._environment, "TALLYSTICK_LOG_FORMAT": "json"},
+                pass_fds=(part.sock.fileno(),) if part.sock else (),
+            )
+        finally:
+            os.close(log)
+        part.started_at = time.monotonic()
+
+    def _revive(self, part: _Part) -> None:
+        """Start a part again that ended; the faster it ends, the longer the wait (up to 5 s)."""
+        if part.process is None or (code := part.process.poll()) is None:
+            return
+        pause_s = min(5.0, 0.1 * 2**part.restarts)
+        if time.monotonic() - part.started_at < pause_s:
+            return
+        part.restarts = 0 if time.monotonic() - part.started_at > 30 else part.restarts + 1
+        self.on_progress(f"The {part.name} ended (exit status {code}); starting it again")
+        self._launch(part)
+
+    def _wait_until_ready(self, api_url: str) -> None:
+        self._wait_for(f"{api_url}/readyz", "api")
+
+    def _wait_for(self, url: str, name: str) -> None:
+        """Poll until the part answers 200. Raises ConfigurationError with its log when it ends instead."""
+        deadline = time.monotonic() + _READY_AFTER_S
+        process = self._parts[name].process
+        while time.monotonic() < deadline:
+            if process is not None and process.poll() is not None:
+                break
+            try:
+                if httpx.get(url, timeout=2.0, trust_env=False).status_code == httpx.codes.OK:
+                    return
+            except httpx.TransportError:
+                pass  # it does not answer yet; the loop's condition tells when to give up
+            time.sleep(0.02)
+        lines = self.log_path(name).read_text(errors="replace").splitlines()[-5:]
+        raise ConfigurationError(f"The {name} did not start. The end of its log:\n" + "\n".join(lines))
+
+
+async def _prepare(settings: Settings, credentials: Credentials) -> str:
+    """Migrate, and make sure of an API key for this installation's owner."""
+    engine = open_engine(settings)
+    try:
+        await migrate.upgrade(engine)
+        async with engine.begin() as connection:
+            known = credentials.read("api_key")
+            if known and await is_live(connection, known):
+                return known
+            _, secret = await create_key(connection, name="up", scopes=sorted(SCOPES), expires_at=None)
+    finally:
+        await engine.dispose()
+    credentials.write("api_key", secret)
+    return secret
+
+
+def _register_endpoint(sandbox_url: str, url: str, credentials: Credentials) -> str:
+    """Have the sandbox send our events to ``url``; returns the signing secret.
+
+    The endpoint is made once and moved when the API's port has changed: a secret is shown only at creation.
+    """
+    known = credentials.read("webhook_endpoint")
+    secret = credentials.read("webhook_secret")
+    with httpx.Client(base_url=sandbox_url, auth=(SANDBOX_KEY, ""), trust_env=False, timeout=10.0) as client:
+        if known and secret:
+            moved = client.post(f"/v1/webhook_endpoints/{known}", data={"url": url})
+            if moved.status_code == httpx.codes.OK:
+                return secret
+        form: dict[str, str | list[str]] = {"url": url, "enabled_events[]": sorted(EVENTS)}
+        made = client.post("/v1/webhook_endpoints", data=form).raise_for_status().json()
+    credentials.write("webhook_endpoint", made["id"])
+    credentials.write("webhook_secret", made["secret"])
+    return str(made["secret"])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigurationError(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
+
+
+def _for_url(host: str) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104  compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,105 @@
+"""Servers for the tests: one real PostgreSQL and Valkey a session, a fresh migrated database a test."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tallystick.db import migrate
+from tallystick.db.session import open_engine
+from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
+from tallystick.settings import load_settings
+
+WEBHOOK_SECRET = "whsec_test_secret"
+
+
+@dataclass
+class Databases:
+    """Makes databases as copies of a migrated template, which takes a moment instead of a migration."""
+
+    postgres: EmbeddedPostgres
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    async def prepare(self) -> None:
+        """Migrate the template."""
+        engine = open_engine(load_settings({}, require=(), database_url=self.postgres.url("template_tests")))
+        await migrate.upgrade(engine)
+        await engine.dispose()
+
+    async def create(self) -> str:
+        """The URL of a fresh database with the schema."""
+        name = f"test_{next(self._numbers)}"
+        await self._admin(f"CREATE DATABASE {name} TEMPLATE template_tests")
+        return self.postgres.url(name)
+
+    async def drop(self, url: str) -> None:
+        """Remove a database that ``create`` made, whoever is still connected."""
+        name = url.split("?", 1)[0].rsplit("/", 1)[1]
+        await self._admin(f"DROP DATABASE {name} WITH (FORCE)")
+
+    async def _admin(self, statement: str) -> None:
+        connection = await asyncpg.connect(self.postgres.url("postgres"))
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+@pytest.fixture(scope="session")
+def servers_dir() -> Iterator[Path]:
+    """A folder that an unprivileged PostgreSQL can enter; pytest's own is closed to it when we are root."""
+    folder = Path(tempfile.mkdtemp(prefix="tallystick-tests-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(servers_dir: Path) -> Iterator[EmbeddedPostgres]:
+    """PostgreSQL for the session."""
+    server = EmbeddedPostgres(servers_dir)
+    server.start()
+    yield server
+    server.erase()
+
+
+@pytest.fixture(scope="session")
+def valkey(servers_dir: Path) -> Iterator[EmbeddedValkey]:
+    """Valkey for the session."""
+    server = EmbeddedValkey(servers_dir)
+    server.start()
+    yield server
+    server.erase()
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: EmbeddedPostgres) -> Databases:
+    """Where fresh databases come from."""
+    made = Databases(postgres)
+    asyncio.run(made.prepare())
+    return made
+
+
+@pytest.fixture
+async def database_url(databases: Databases) -> AsyncIterator[str]:
+    """A fresh database with the schema."""
+    url = await databases.create()
+    yield url
+    await databases.drop(url)
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine on a fresh database."""
+    made = open_engine(load_settings({}, require=(), database_url=database_url))
+    yield made
+    await made.dispose()

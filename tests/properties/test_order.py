@@ -1,0 +1,131 @@
+"""Order does not matter: any permutation, repetition and batching of events ends in the same books."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.builders import Json, StripeStory
+from tests.conftest import Databases
+from tests.road import Road, picture
+
+from tallystick.db.session import open_engine
+from tallystick.settings import load_settings
+
+AMOUNTS = st.integers(min_value=500, max_value=900_000)
+REFUNDS = st.lists(
+    st.tuples(
+        st.sampled_from([1, 3, 7]),
+        st.sampled_from(["succeeded", "pending", "pending then succeeded", "failed", "canceled"]),
+        st.booleans(),
+    ),
+    max_size=3,
+)
+PAYMENTS = st.fixed_dictionaries(
+    {
+        "amount": AMOUNTS,
+        "currency": st.sampled_from(["usd", "eur", "jpy"]),
+        "ours": st.booleans(),
+        "declines": st.integers(min_value=0, max_value=2),
+        "action": st.booleans(),
+        "end": st.sampled_from(
+            ["open", "canceled", "succeeded", "captured", "captured in part", "authorised"]
+        ),
+        "refunds": REFUNDS,
+    }
+)
+
+
+def tell(payments: list[dict[str, Any]], api_version: str) -> StripeStory:
+    """The story of these payments, one after the other."""
+    story = StripeStory(api_version=api_version)
+    for number, payment in enumerate(payments):
+        ours = f"pay_{number:026d}" if payment["ours"] else None
+        intent = story.intent(payment["amount"], payment["currency"], ours=ours)
+        for _ in range(payment["declines"]):
+            story.decline(intent)
+        if payment["action"]:
+            story.require_action(intent)
+        if charge := _end(story, intent, payment["end"]):
+            _refund(story, charge, payment["refunds"], ours=payment["ours"])
+    return story
+
+
+def _end(story: StripeStory, intent: Json, end: str) -> Json | None:
+    if end == "canceled":
+        story.cancel(intent)
+    elif end == "succeeded":
+        return story.succeed(intent)
+    elif end != "open":
+        charge = story.authorise(intent)
+        if end.startswith("captured"):
+            story.capture(intent, charge, intent["amount"] // (1 if end == "captured" else 2))
+            return charge
+    return None
+
+
+def _refund(story: StripeStory, charge: Json, refunds: list[tuple[int, str, bool]], *, ours: bool) -> None:
+    for tenths, course, through_us in refunds:
+        amount = charge["amount_captured"] * tenths // 10
+        if amount > charge["amount_captured"] - charge["amount_refunded"]:
+            continue
+        first, _, then = course.partition(" then ")
+        made_pending = then or first in ("failed", "canceled")
+        refund = story.refund(
+            charge, amount, status="pending" if made_pending else first, ours=ours and through_us
+        )
+        if made_pending:
+            story.update_refund(charge, refund, then or first)
+
+
+@given(data=st.data())
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+async def test_any_order_repetition_and_batching_ends_in_the_same_books(
+    databases: Databases, data: st.DataObject
+) -> None:
+    payments = data.draw(st.lists(PAYMENTS, min_size=1, max_size=5))
+    version = data.draw(st.sampled_from(["2026-10-28.endive", "2023-10-16"]))
+    story = tell(payments, version)
+    expected = await _play(databases, story, [[event] for event in story.events], settle_after=set())
+
+    repeated = story.events + data.draw(st.lists(st.sampled_from(story.events), max_size=10))
+    shuffled = data.draw(st.permutations(repeated))
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(shuffled)), max_size=6)))
+    bounds = [0, *cuts, len(shuffled)]
+    batches = [shuffled[a:b] for a, b in itertools.pairwise(bounds) if a < b]
+    settle_after = data.draw(st.sets(st.integers(0, len(batches))))
+    actual = await _play(databases, story, batches, settle_after=settle_after)
+
+    assert actual == expected
+    assert _clearing(actual) == {}
+    assert all(status != "dead" for _, status in actual["events"])
+
+
+def _clearing(shot: dict[str, list[Any]]) -> dict[str, int]:
+    """What is left in clearing once all is settled: nothing."""
+    rows = [row for row in shot["balances"] if row[0] == "assets:stripe:clearing"]
+    return {currency: debits - credits_ for _, currency, debits, credits_ in rows if debits != credits_}
+
+
+async def _play(
+    databases: Databases, story: StripeStory, batches: list[list[Json]], *, settle_after: set[int]
+) -> dict[str, list[Any]]:
+    url = await databases.create()
+    engine = open_engine(load_settings({}, require=(), database_url=url))
+    try:
+        road = Road(engine, story)
+        for number, batch in enumerate(batches):
+            await road.deliver(batch)
+            if number in settle_after:
+                await road.settlement.fetch_and_post()
+        await road.finish()
+        return await picture(engine)
+    finally:
+        await engine.dispose()
+        await databases.drop(url)

@@ -1,0 +1,113 @@
+"""Drives the road of an event without HTTP and Redis: inbox, processor, look-ups, settlement."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tallystick.ledger.book import Book
+from tallystick.pipeline.inbox import Inbox, IncomingEvent
+from tallystick.pipeline.lookups import answer
+from tallystick.pipeline.process import Outcome, Processor
+from tallystick.pipeline.settlement import Settlement
+from tallystick.settings import Settings, load_settings
+from tallystick.stripe_gateway.client import StripeGateway
+from tests.builders import Json, StripeStory
+
+
+class StoryStripe:
+    """Answers what the worker asks of Stripe from a story."""
+
+    def __init__(self, story: StripeStory) -> None:
+        self._story = story
+
+    async def retrieve_charge(self, charge: str) -> Json | None:
+        return self._story.charges.get(charge)
+
+    async def list_refunds(self, charge: str) -> Json:
+        sources = [txn["source"] for txn in self._story.balance_transactions if txn["type"] == "refund"]
+        return {"data": [refund for refund in sources if refund["charge"] == charge]}
+
+    async def retrieve_balance_transaction(self, txn: str) -> Json | None:
+        return next((each for each in self._story.balance_transactions if each["id"] == txn), None)
+
+    async def list_balance_transactions(self, **_: Any) -> Json:
+        return {"data": self._story.balance_transactions, "has_more": False}
+
+
+class Road:
+    """One worker's road on one database."""
+
+    def __init__(self, engine: AsyncEngine, story: StripeStory, **settings: Any) -> None:
+        self.settings: Settings = load_settings({}, require=(), **settings)
+        self.engine = engine
+        self.stripe = cast("StripeGateway", StoryStripe(story))
+        book = Book()
+        self.processor = Processor(engine, book, self.settings)
+        self.settlement = Settlement(engine, self.stripe, book, self.settings)
+        self.inbox = Inbox(engine, lambda _ids: None, ring_grace_s=5, timeout_s=10)
+
+    async def deliver(self, events: Sequence[Json]) -> Outcome:
+        """Receive the events at once, then process them as one batch."""
+        await asyncio.gather(*(self.inbox.receive(incoming(event)) for event in events))
+        return await self.process([event["id"] for event in events])
+
+    async def process(self, ids: Sequence[str]) -> Outcome:
+        """Process a batch and answer the questions that it raises."""
+        outcome = await self.processor.process(ids)
+        await answer(self.engine, self.stripe, outcome.questions)
+        return outcome
+
+    async def finish(self) -> None:
+        """Settle, and process what waits, until nothing is left."""
+        await self.settlement.pull()
+        for _ in range(5):
+            async with self.engine.connect() as connection:
+                query = text("SELECT id FROM webhook_events WHERE status = 'pending' ORDER BY seq")
+                pending = list((await connection.execute(query)).scalars())
+            if not pending:
+                return
+            await self.process(pending)
+        raise AssertionError(f"still pending: {pending}")
+
+
+def incoming(event: Json) -> IncomingEvent:
+    """The event as the webhook route hands it on."""
+    return IncomingEvent(
+        id=event["id"],
+        type=event["type"],
+        api_version=event["api_version"],
+        livemode=event["livemode"],
+        created_at=datetime.fromtimestamp(event["created"], UTC),
+        body=orjson.dumps(event),
+    )
+
+
+_PICTURES = {
+    "payments": "SELECT to_jsonb(p) - 'updated_at' FROM payments p ORDER BY id",
+    "refunds": "SELECT to_jsonb(r) - 'updated_at' FROM refunds r ORDER BY id",
+    "ledger": """
+        SELECT jsonb_build_array(t.effect_key, encode(t.digest, 'hex'), least(t.occurred_at,
+               (SELECT min(d.occurred_at) FROM effect_dates d WHERE d.transaction_id = t.id)))
+          FROM ledger_transactions t ORDER BY effect_key""",
+    "balances": """
+        SELECT jsonb_build_array(a.name, a.currency, b.debits, b.credits)
+          FROM account_balances b JOIN ledger_accounts a ON a.id = b.account_id
+         ORDER BY a.name, a.currency""",
+    "notices": "SELECT to_jsonb(o) - 'id' - 'created_at' FROM outbox o ORDER BY notice_key",
+    "events": "SELECT jsonb_build_array(id, status) FROM webhook_events ORDER BY id",
+}
+
+
+async def picture(engine: AsyncEngine) -> dict[str, list[Any]]:
+    """All that the events came to, without what may differ from run to run (our clock, our numbers)."""
+    async with engine.connect() as connection:
+        return {
+            name: list((await connection.execute(text(query))).scalars()) for name, query in _PICTURES.items()
+        }
