@@ -125,7 +125,7 @@ class Worker:
             await self._pause(_RECLAIM_INTERVAL_S)
 
     async def _work_off(self, rings: Sequence[Ring]) -> None:
-        """Process, then acknowledge. Without the acknowledgement the rings come again, and are passed over."""
+        """Process, then acknowledge. What is not acknowledged is rung again, and passed over."""
         if rings:
             await self._process(list(dict.fromkeys(ring.event for ring in rings)))
             await self._app.queue.ack(rings)

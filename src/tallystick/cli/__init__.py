@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Final
 
 import typer
 
 from tallystick import __version__
-from tallystick.cli import database, demo, events, keys, ledger, serving, up
 from tallystick.cli.output import err
 from tallystick.errors import TallystickError
 
-app = typer.Typer(
-    help="Payments on Stripe with a double-entry ledger that proves itself against Stripe.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command()(up.up)
-app.command()(demo.demo)
-app.command()(serving.serve)
-app.command()(serving.worker)
-app.command()(serving.sandbox)
-app.command()(database.migrate)
-app.add_typer(keys.app, name="keys")
-app.add_typer(events.app, name="events")
-app.add_typer(ledger.app, name="ledger")
+_COMMANDS: Final = ("up", "demo", "serve", "worker", "sandbox", "migrate")
+"""Each is a function of that name in the module of that name."""
+_GROUPS: Final = ("keys", "events", "ledger")
+"""Each is a Typer ``app`` in the module of that name."""
 
 
-@app.callback(invoke_without_command=True)
+def build(arguments: list[str]) -> typer.Typer:
+    """The command line for these arguments.
+
+    Only the command that is called is imported: `tallystick sandbox` has no use for SQLAlchemy, and a second
+    of imports at every call is a second of somebody's time. The help, which names all, imports all.
+    """
+    app = typer.Typer(
+        help="Payments on Stripe with a double-entry ledger that proves itself against Stripe.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(_root)
+    called = arguments[0] if arguments and arguments[0] in (*_COMMANDS, *_GROUPS) else None
+    for name in _COMMANDS:
+        if called in (None, name):
+            app.command(name)(getattr(import_module(f"tallystick.cli.{name}"), name))
+    for name in _GROUPS:
+        if called in (None, name):
+            app.add_typer(import_module(f"tallystick.cli.{name}").app, name=name)
+    return app
+
+
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
         print(__version__)  # noqa: T201
@@ -39,7 +50,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def main() -> None:
     """Run the command line; an error of ours is a line on stderr and exit code 1, not a traceback."""
     try:
-        app()
+        build(sys.argv[1:])()
     except KeyboardInterrupt:
         sys.exit(130)
     except TallystickError as error:

@@ -1,4 +1,4 @@
-"""``tallystick migrate``, and how short commands reach the database."""
+"""How short commands reach the database."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tallystick.cli.output import out
-from tallystick.db import migrate as migrations
 from tallystick.db.session import database_is_away, open_engine
 from tallystick.errors import ConfigurationError, DatabaseUnavailableError
 from tallystick.settings import Settings, load_settings
@@ -41,9 +39,3 @@ def with_engine(work: Callable[[AsyncEngine], Awaitable[T]], settings: Settings 
             await engine.dispose()
 
     return asyncio.run(run())
-
-
-def migrate() -> None:
-    """Bring the database at DATABASE_URL to the schema of this version."""
-    with_engine(migrations.upgrade)
-    out.print("The database is up to date.")

@@ -1,4 +1,4 @@
-"""All of Tallystick on one machine: what is not configured is supplied, then the API and a worker are started.
+"""All of Tallystick on one machine: what is not configured is supplied, then API and worker are started.
 
 Each part is a process of its own, so that one can be killed without the others. All of them end with us.
 """

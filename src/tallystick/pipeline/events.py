@@ -23,9 +23,6 @@ async def list_events(
     conditions = {"e.status = :status": status, "e.type = :type": event_type}
     where = " AND ".join(condition for condition, value in conditions.items() if value is not None)
     statement = text(_LIST.format(where=f"WHERE {where}" if where else ""))
-    parameters = {"limit": limit}
-    if status is not None:
-        parameters["status"] = status  # type: ignore[assignment]
-    if event_type is not None:
-        parameters["type"] = event_type  # type: ignore[assignment]
-    return [dict(row._mapping) for row in await connection.execute(statement, parameters)]
+    values = {"limit": limit, "status": status, "type": event_type}
+    parameters = {name: value for name, value in values.items() if value is not None}
+    return [dict(row) for row in (await connection.execute(statement, parameters)).mappings()]

@@ -1,0 +1,46 @@
+"""``tallystick serve``."""
+
+from __future__ import annotations
+
+import socket
+from typing import Annotated
+
+import typer
+import uvicorn
+import uvloop
+
+from tallystick.api.server import create_app
+from tallystick.app import open_app
+from tallystick.cli.listening import Fd, Host, listen
+from tallystick.cli.output import out
+from tallystick.monitoring import logging
+from tallystick.settings import Settings, load_settings
+
+
+def serve(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8080,
+    fd: Fd = None,
+) -> None:
+    """Serve the HTTP API."""
+    settings = load_settings()
+    logging.configure(level=settings.log_level, form=settings.log_format)
+    sock = listen(host, port, fd)
+    if fd is None:
+        out.print(f"The API listens on http://{host}:{sock.getsockname()[1]}")
+    uvloop.run(_serve(settings, sock))
+
+
+async def _serve(settings: Settings, sock: socket.socket) -> None:
+    async with open_app(settings) as app:
+        config = uvicorn.Config(
+            create_app(app),
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=20,
+        )
+        await uvicorn.Server(config).serve(sockets=[sock])
