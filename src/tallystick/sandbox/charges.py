@@ -28,7 +28,69 @@ TABLES: Final = [
 ]
 
 _DESCRIPTOR: Final = "TALLYSTICK"
-_AUTHORIZED_SECONDS: Final = 7 * 24 * 3600
+AUTHORIZED_SECONDS: Final = 7 * 24 * 3600
+"""How long an authorization waits for its capture."""
+
+_BLANK: Final[Obj] = {
+    "id": None,
+    "object": "charge",
+    "amount": None,
+    "amount_captured": 0,
+    "amount_refunded": 0,
+    "application": None,
+    "application_fee": None,
+    "application_fee_amount": None,
+    "balance_transaction": None,
+    "billing_details": None,
+    "calculated_statement_descriptor": None,
+    "captured": False,
+    "created": None,
+    "currency": None,
+    "customer": None,
+    "description": None,
+    "destination": None,
+    "dispute": None,
+    "disputed": False,
+    "failure_balance_transaction": None,
+    "failure_code": None,
+    "failure_message": None,
+    "fraud_details": {},
+    "livemode": False,
+    "metadata": {},
+    "on_behalf_of": None,
+    "order": None,
+    "outcome": None,
+    "paid": False,
+    "payment_intent": None,
+    "payment_method": None,
+    "payment_method_details": None,
+    "radar_options": {},
+    "receipt_email": None,
+    "receipt_number": None,
+    "receipt_url": None,
+    "refunded": False,
+    "review": None,
+    "shipping": None,
+    "source": None,
+    "source_transfer": None,
+    "statement_descriptor": None,
+    "statement_descriptor_suffix": None,
+    "status": None,
+    "transfer_data": None,
+    "transfer_group": None,
+}
+_FROM_INTENT: Final = (
+    "amount",
+    "currency",
+    "customer",
+    "description",
+    "metadata",
+    "receipt_email",
+    "shipping",
+    "statement_descriptor",
+    "statement_descriptor_suffix",
+    "transfer_group",
+)
 
 
 def make(
@@ -46,60 +108,28 @@ def make(
     paid = decline is None
     captured = captured and paid
     ident = call.sandbox.ids.new("ch", of=intent["id"])
+    details = _card_details(call, method, card, amount, paid=paid, authenticated=authenticated)
+    if paid and not captured:
+        details["capture_before"] = call.now + AUTHORIZED_SECONDS
     charge: Obj = {
+        **_BLANK,
+        **{name: intent[name] for name in _FROM_INTENT},
         "id": ident,
-        "object": "charge",
-        "amount": amount,
         "amount_captured": amount if captured else 0,
-        "amount_refunded": 0,
-        "application": None,
-        "application_fee": None,
-        "application_fee_amount": None,
-        "balance_transaction": None,
         "billing_details": method["billing_details"],
         "calculated_statement_descriptor": _descriptor(intent),
         "captured": captured,
         "created": call.now,
-        "currency": intent["currency"],
-        "customer": intent["customer"],
-        "description": intent["description"],
-        "destination": None,
-        "dispute": None,
-        "disputed": False,
-        "failure_balance_transaction": None,
         "failure_code": decline.code if decline else None,
         "failure_message": decline.message if decline else None,
-        "fraud_details": {},
-        "livemode": False,
-        "metadata": intent["metadata"],
-        "on_behalf_of": None,
-        "order": None,
         "outcome": _outcome(call, decline),
         "paid": paid,
         "payment_intent": intent["id"],
         "payment_method": method["id"],
-        "payment_method_details": {
-            "card": _card_details(call, method, card, amount, paid=paid, authenticated=authenticated),
-            "type": "card",
-        },
-        "radar_options": {},
-        "receipt_email": intent["receipt_email"],
-        "receipt_number": None,
+        "payment_method_details": {"card": details, "type": "card"},
         "receipt_url": f"{call.base_url}/receipts/{ident}" if paid else None,
-        "refunded": False,
-        "review": None,
-        "shipping": intent["shipping"],
-        "source": None,
-        "source_transfer": None,
-        "statement_descriptor": intent["statement_descriptor"],
-        "statement_descriptor_suffix": intent["statement_descriptor_suffix"],
         "status": "succeeded" if paid else "failed",
-        "transfer_data": None,
-        "transfer_group": intent["transfer_group"],
     }
-    if paid and not captured:
-        details = charge["payment_method_details"]["card"]
-        details["capture_before"] = call.now + _AUTHORIZED_SECONDS
     return call.store.put(charge)
 
 

@@ -11,6 +11,7 @@ from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
 
 SETTLE: Final = "settle_charge"
+EXPIRE: Final = "expire_authorization"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,9 @@ def pay(call: Call, intent: Obj, method: Obj, card: cards.TestCard, *, authentic
     if intent["capture_method"] == "automatic" and not manual:
         # The synchronous capture of old: the balance transaction is there before the answer.
         _settle(call, charge)
-    elif not manual:
+    elif manual:
+        call.after(charges.AUTHORIZED_SECONDS, EXPIRE, charge["id"])
+    else:
         call.after(call.sandbox.settings.settlement_delay, SETTLE, charge["id"])
     call.emit("charge.succeeded", charge)
     call.emit("payment_intent.amount_capturable_updated" if manual else "payment_intent.succeeded", intent)
@@ -213,6 +216,7 @@ def fail(
 def capture(call: Call, intent: Obj, amount: int) -> None:
     """Capture ``amount`` of an authorization; what is left of it is let go of."""
     charge = call.find("charge", intent["latest_charge"])
+    call.sandbox.timers.take(EXPIRE, charge["id"])
     call.store.change(
         charge,
         captured=True,

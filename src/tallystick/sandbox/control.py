@@ -223,5 +223,9 @@ def _run(
     except (SettingError, FaultError, ValueError) as error:
         sandbox.store.rollback()
         return 400, {"error": {"message": str(error)}}
+    except Exception:
+        sandbox.store.rollback()
+        logger.exception("The control call %s %s failed.", scope["method"], scope["path"])
+        return 500, {"error": {"message": "The sandbox failed; its log says why."}}
     sandbox.store.commit()
     return 200, shown

@@ -90,11 +90,12 @@ class Deliveries:
         self._random = random.Random(seed)  # noqa: S311 - repeatable disorder, no secret
         self._policy = Policy()
         self.log: dict[str, Delivery] = {}
-        self._of_event: dict[str, list[Delivery]] = {}
+        self.unheard: dict[str, int] = {}
+        """Events that an endpoint has not taken (yet, or at all), and by how many: pending_webhooks."""
         self._alarms: dict[str, Alarm] = {}
         self._settled: deque[str] = deque()
-        self._queue: asyncio.Queue[str] = asyncio.Queue()
-        self._workers: list[asyncio.Task[None]] = []
+        self._queues: dict[str, asyncio.Queue[str]] = {}
+        self._workers: dict[str, list[asyncio.Task[None]]] = {}
         self._session: aiohttp.ClientSession | None = None
         self._flush_due = False
         store.add_space(SPACE, Space(self._dump, self._load))
@@ -121,6 +122,7 @@ class Deliveries:
         for delivery in list(self.log.values()):
             if delivery.endpoint == endpoint["id"] and delivery.state == "pending":
                 self._settle(delivery, "failed")
+        self._dismiss(endpoint["id"])
 
     def _wait(self) -> float:
         policy = self._policy
@@ -131,7 +133,8 @@ class Deliveries:
         key = str(next(self._count))
         delivery = Delivery(key, event["id"], endpoint["id"], self._clock.now() + wait, **values)
         self.log[key] = delivery
-        self._of_event.setdefault(event["id"], []).append(delivery)
+        if delivery.counted:
+            self.unheard[event["id"]] = self.unheard.get(event["id"], 0) + 1
         self._store.touch(SPACE, key)
         if delivery.state == "pending":
             self._set_going(delivery, wait)
@@ -140,10 +143,28 @@ class Deliveries:
     def _set_going(self, delivery: Delivery, wait: float) -> None:
         # The workers run in this loop, so they see it only after the commit that is under way.
         if wait <= 0:
-            self._queue.put_nowait(delivery.key)
+            self._send(delivery)
         else:
-            key = delivery.key
-            self._alarms[key] = self._clock.call_at(delivery.due, lambda: self._queue.put_nowait(key))
+            self._alarms[delivery.key] = self._clock.call_at(delivery.due, lambda: self._send(delivery))
+
+    def _send(self, delivery: Delivery) -> None:
+        """Hand a delivery to the workers of its endpoint; each has its own, so none waits for another's."""
+        queue = self._queues.get(delivery.endpoint)
+        if queue is None:
+            queue = self._queues[delivery.endpoint] = asyncio.Queue()
+            if self._session is not None:
+                self._hire(delivery.endpoint, queue)
+        queue.put_nowait(delivery.key)
+
+    def _hire(self, endpoint: str, queue: asyncio.Queue[str]) -> None:
+        self._workers[endpoint] = [asyncio.create_task(self._work(queue)) for _ in range(self._concurrency)]
+
+    def _dismiss(self, endpoint: str) -> list[asyncio.Task[None]]:
+        self._queues.pop(endpoint, None)
+        workers = self._workers.pop(endpoint, [])
+        for worker in workers:
+            worker.cancel()
+        return workers
 
     # What is known of them
 
@@ -157,12 +178,6 @@ class Deliveries:
     def policy(self) -> dict[str, Any]:
         """The policy as JSON."""
         return asdict(self._policy)
-
-    def succeeded(self, event_id: str) -> bool:
-        """Whether every endpoint that was to hear this event has."""
-        return all(
-            delivery.state == "delivered" for delivery in self._of_event.get(event_id, ()) if delivery.counted
-        )
 
     def pending(self) -> int:
         """How many are not yet delivered nor given up."""
@@ -184,31 +199,30 @@ class Deliveries:
         for delivery in self.log.values():
             if delivery.state == "pending" and delivery.key not in self._alarms:
                 self._set_going(delivery, delivery.due - now)
-        self._workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
+        for endpoint, queue in self._queues.items():
+            if endpoint not in self._workers:
+                self._hire(endpoint, queue)
 
     def _count_pending_webhooks(self) -> None:
         # Events are not written again for each delivery, so after a restart the count comes from the log.
         for event in self._store.tables["event"].rows.values():
-            siblings = self._of_event.get(event["id"], ())
-            event["pending_webhooks"] = sum(item.counted and item.state != "delivered" for item in siblings)
+            event["pending_webhooks"] = self.unheard.get(event["id"], 0)
 
     async def stop(self) -> None:
         """Stop sending; what is pending stays pending."""
         for alarm in self._alarms.values():
             alarm.cancel()
         self._alarms.clear()
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
-        self._workers = []
+        workers = [worker for endpoint in list(self._queues) for worker in self._dismiss(endpoint)]
+        await asyncio.gather(*workers, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
             self._session = None
             await asyncio.sleep(0)  # let the transports close
 
-    async def _work(self) -> None:
+    async def _work(self, queue: asyncio.Queue[str]) -> None:
         while True:
-            key = await self._queue.get()
+            key = await queue.get()
             self._alarms.pop(key, None)
             delivery = self.log.get(key)
             if delivery is not None and delivery.state == "pending":
@@ -235,7 +249,7 @@ class Deliveries:
         if 200 <= status < 300:
             self._settle(delivery, "delivered")
             if delivery.counted:
-                event["pending_webhooks"] -= 1
+                self._heard(event)
         elif len(delivery.attempts) > len(self._schedule):
             self._settle(delivery, "failed")
         else:
@@ -244,6 +258,13 @@ class Deliveries:
             self._store.touch(SPACE, delivery.key)
             self._flush_soon()
             self._set_going(delivery, wait)
+
+    def _heard(self, event: Obj) -> None:
+        left = event["pending_webhooks"] = self.unheard[event["id"]] - 1
+        if left:
+            self.unheard[event["id"]] = left
+        else:
+            del self.unheard[event["id"]]
 
     async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, str | None]:
         assert self._session is not None
@@ -271,10 +292,6 @@ class Deliveries:
         delivery = self.log.get(key)
         if delivery is not None and delivery.state == "delivered":  # what failed is kept: it is searched for
             del self.log[key]
-            siblings = self._of_event[delivery.event]
-            siblings.remove(delivery)
-            if not siblings:
-                del self._of_event[delivery.event]
             self._store.touch(SPACE, key)
 
     def _flush_soon(self) -> None:
@@ -293,8 +310,10 @@ class Deliveries:
             alarm.cancel()
         self._alarms.clear()
         self.log.clear()
-        self._of_event.clear()
+        self.unheard.clear()
         self._settled.clear()
+        for endpoint in list(self._queues):
+            self._dismiss(endpoint)
         self._policy = Policy()
 
     def _dump(self, key: str) -> bytes | None:
@@ -304,7 +323,8 @@ class Deliveries:
     def _load(self, key: str, body: bytes) -> None:
         delivery = Delivery(**orjson.loads(body))
         self.log[key] = delivery
-        self._of_event.setdefault(delivery.event, []).append(delivery)
+        if delivery.counted and delivery.state != "delivered":
+            self.unheard[delivery.event] = self.unheard.get(delivery.event, 0) + 1
         if delivery.state != "pending":
             self._settled.append(key)
         self._count = itertools.count(max(int(key) + 1, next(self._count)))

@@ -45,9 +45,11 @@ def list_all(call: Call) -> Obj:
             return False
         if patterns and not any(_fits(event["type"], pattern) for pattern in patterns):
             return False
-        return wanted is None or call.sandbox.deliveries.succeeded(event["id"]) is wanted
+        return wanted is None or (event["id"] not in call.sandbox.deliveries.unheard) is wanted
 
-    found = page(call, "event", "/v1/events", matches=matches, ignore=ignored)
+    # What failed is searched for again and again; without its own list each search would read all events.
+    among = call.sandbox.deliveries.unheard if wanted is False else None
+    found = page(call, "event", "/v1/events", matches=matches, ignore=ignored, among=among)
     found["data"] = [events.shown(event, None, call.sandbox) for event in found["data"]]
     return found
 

@@ -203,8 +203,7 @@ class Api:
             )
         return {**decode(request.query), **decode(request.body)} if request.query else decode(request.body)
 
-    @staticmethod
-    def _authenticate(request: Request) -> None:
+    def _authenticate(self, request: Request) -> None:
         raw = request.headers.get(b"authorization", b"").decode("latin-1")
         scheme, _, value = raw.partition(" ")
         key = value.strip()
@@ -218,6 +217,14 @@ class Api:
         if not key.startswith(("sk_test_", "rk_test_")):
             hidden = key if len(key) < 12 else f"{key[:8]}{'*' * (len(key) - 12)}{key[-4:]}"
             raise StripeError(401, f"Invalid API Key provided: {hidden}")
+        asked = request.headers.get(b"stripe-account", b"").decode("latin-1")
+        if asked and asked != self._sandbox.account_id:
+            raise StripeError(
+                403,
+                f"The provided key '{key[:8]}***' does not have access to account '{asked}' (or that account"
+                " does not exist). Application access may have been revoked.",
+                code="account_invalid",
+            )
 
     @staticmethod
     def _headers(request: Request, should_retry: bool | None) -> list[tuple[bytes, bytes]]:

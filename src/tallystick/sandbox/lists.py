@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from tallystick.sandbox.errors import invalid, missing
@@ -16,12 +16,19 @@ _PAGING: Final = ("limit", "starting_after", "ending_before", "created")
 
 
 def page(
-    call: Call, kind: str, url: str, *, matches: Match | None = None, ignore: tuple[str, ...] = ()
+    call: Call,
+    kind: str,
+    url: str,
+    *,
+    matches: Match | None = None,
+    ignore: tuple[str, ...] = (),
+    among: Iterable[str] | None = None,
 ) -> Obj:
     """The page of ``kind`` that the call's parameters ask for.
 
     Parameters other than paging and ``ignore`` are equalities on fields of the same name; ``matches`` adds
-    to them. Raises StripeError when a cursor names no object or both cursors are given.
+    to them, and ``among`` names the only ids to look at. Raises StripeError when a cursor names no object
+    or both cursors are given.
     """
     table, params = call.store.tables[kind], call.params
     equal = {name: value for name, value in params.items() if name not in _PAGING and name not in ignore}
@@ -30,7 +37,7 @@ def page(
     upward = "ending_before" in params
 
     found: list[Obj] = []
-    for obj in _candidates(call, table, equal, bounds, upward=upward):
+    for obj in _candidates(call, table, _ids(table, equal, among), bounds, upward=upward):
         created = obj.get("created", 0)
         if not _within(created, bounds):
             if table.in_time_order and _past(created, bounds, upward=upward):
@@ -47,12 +54,18 @@ def page(
     return {"object": "list", "data": data, "has_more": len(found) > limit, "url": url}
 
 
+def _ids(table: Table, equal: dict[str, Any], among: Iterable[str] | None) -> list[str]:
+    """The fewest ids, oldest first, that hold all that can match."""
+    if among is not None:
+        return sorted(among, key=table.position.__getitem__)
+    indexed = next((name for name in equal if name in table.by), None)
+    return table.order if indexed is None else table.ids_having(indexed, equal[indexed])
+
+
 def _candidates(
-    call: Call, table: Table, equal: dict[str, Any], bounds: dict[str, int], *, upward: bool
+    call: Call, table: Table, ids: list[str], bounds: dict[str, int], *, upward: bool
 ) -> Iterator[Obj]:
     """Objects from the cursor on: to older ones, or ``upward`` to newer ones."""
-    indexed = next((name for name in equal if name in table.by), None)
-    ids = table.order if indexed is None else [obj["id"] for obj in table.having(indexed, equal[indexed])]
     start, stop = _span(call, table, ids)
     if table.in_time_order:
         start, stop = _narrowed(table, ids, bounds, start, stop)

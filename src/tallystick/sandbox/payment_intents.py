@@ -4,30 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tallystick import money
 from tallystick.sandbox import balance, confirmation, payment_methods, refunds
+from tallystick.sandbox import payment_intent_shape as shape
 from tallystick.sandbox.errors import StripeError, invalid, refused
 from tallystick.sandbox.lists import page
-from tallystick.sandbox.params import (
-    SHIPPING,
-    Check,
-    Params,
-    boolean,
-    clearable,
-    created,
-    currency,
-    integer,
-    listing,
-    merged_metadata,
-    metadata,
-    one_of,
-    text,
-    whole_shipping,
-)
+from tallystick.sandbox.params import merged_metadata, whole_shipping
 from tallystick.sandbox.routing import Route
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj, TableSpec
-from tallystick.sandbox.versions import ASYNC_CAPTURE, AUTOMATIC_METHODS, ENDIVE
+from tallystick.sandbox.versions import ASYNC_CAPTURE, AUTOMATIC_METHODS
 
 TABLES: Final = [TableSpec("payment_intent", "payment_intent", indexes=("customer",))]
 
@@ -41,97 +26,6 @@ _CANCELABLE: Final = (
 )
 _ANYTIME: Final = frozenset(("metadata", "description", "receipt_email"))
 """What can be changed whatever the status."""
-
-
-def _types(value: Any, name: str) -> list[str]:
-    if not isinstance(value, list) or not value:
-        raise invalid("Invalid array", param=name)
-    if unknown := [item for item in value if item != "card"]:
-        raise invalid(
-            f"The payment method type provided: {unknown[0]} is invalid. Please ensure the provided type is"
-            " activated in your dashboard and your account is enabled for any preview features that you are"
-            " trying to use.",
-            param=name,
-        )
-    return list(value)
-
-
-_CARD_OPTIONS: Final = Params(
-    {
-        "capture_method": clearable(one_of("manual")),
-        "request_three_d_secure": one_of("any", "automatic", "challenge"),
-        "setup_future_usage": clearable(one_of("none", "off_session", "on_session")),
-    }
-)
-_OPTIONS: Final = Params({"card": _CARD_OPTIONS})
-
-
-def _off_session(value: Any, _name: str) -> bool:
-    return value in ("true", "one_off", "recurring")
-
-
-_SHARED: Final[dict[str, Check]] = {
-    "payment_method": clearable(text()),
-    "payment_method_data": payment_methods.NEW,
-    "payment_method_options": _OPTIONS,
-    "payment_method_types": _types,
-    "capture_method": one_of("automatic", "automatic_async", "manual"),
-    "receipt_email": clearable(text()),
-    "setup_future_usage": clearable(one_of("off_session", "on_session")),
-    "shipping": clearable(SHIPPING),
-}
-_EDITABLE: Final[dict[str, Check]] = {
-    **_SHARED,
-    "amount": integer,
-    "currency": currency,
-    "customer": text(),
-    "description": clearable(text(1000)),
-    "metadata": metadata,
-    "statement_descriptor": clearable(text(22)),
-    "statement_descriptor_suffix": clearable(text(22)),
-    "transfer_group": clearable(text()),
-}
-_CONFIRMING: Final[dict[str, Check]] = {
-    "error_on_requires_action": boolean,
-    "off_session": _off_session,
-    "return_url": text(),
-    "use_stripe_sdk": boolean,
-}
-_AUTOMATIC: Final = Params(
-    {"enabled": boolean, "allow_redirects": one_of("always", "never")}, required=("enabled",)
-)
-
-
-def check_amount(amount: int, code: str) -> None:
-    """Raises StripeError (400) for an amount that Stripe would not charge."""
-    if amount < 1:
-        raise invalid(
-            "The amount must be greater than or equal to the minimum charge amount allowed for your account"
-            " and the currency set (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts)."
-            "  If you want to save a Payment Method for future use without an immediate payment, use a Setup"
-            " Intent instead: https://docs.stripe.com/payments/setup-intents",
-            param="amount",
-            code="parameter_invalid_integer",
-        )
-    row = money.currency(code)
-    if amount < row.minimum:
-        least = money.decimal_text(row.minimum, code)
-        raise invalid(f"Amount must be at least {least} {code}", param="amount", code="amount_too_small")
-    if amount > money.MAX_CHARGE:
-        most = money.decimal_text(money.MAX_CHARGE, code)
-        raise invalid(f"Amount must be no more than {most} {code}", param="amount", code="amount_too_large")
-    if problem := money.charge_problem(amount, code):
-        raise invalid(problem, param="amount", code="invalid_charge_amount")
-
-
-def _refuse_types(call: Call) -> None:
-    if "payment_method_types" in call.params and call.since(ENDIVE):
-        raise invalid(
-            "payment_method_types is no longer supported. Use automatic_payment_methods, or manage payment"
-            " methods from the Dashboard, instead.",
-            param="payment_method_types",
-            code="payment_method_types_no_longer_supported",
-        )
 
 
 def _method(call: Call, params: dict[str, Any], customer: str | None) -> str | None:
@@ -163,8 +57,8 @@ def _options(old: Obj, sent: dict[str, Any] | None) -> Obj:
 def create(call: Call) -> Obj:
     """POST /v1/payment_intents; with ``confirm`` the attempt to pay is part of it."""
     params = call.params
-    _refuse_types(call)
-    check_amount(params["amount"], params["currency"])
+    shape.refuse_types(call)
+    shape.check_amount(params["amount"], params["currency"])
     balance.settled(call, params["amount"], params["currency"])  # without a rate it could never be booked
     _check_confirming(params)
     if params.get("customer"):
@@ -213,68 +107,33 @@ def _automatic(call: Call, params: dict[str, Any]) -> Obj | None:
 def _new(call: Call, params: dict[str, Any], method: str | None) -> Obj:
     ids = call.sandbox.ids
     ident = ids.new_payment("pi")
-    automatic = _automatic(call, params)
-    options = {"installments": None, "mandate_options": None, "network": None}
-    return {
+    intent: Obj = {
+        **shape.BLANK,
         "id": ident,
-        "object": "payment_intent",
-        "amount": params["amount"],
-        "amount_capturable": 0,
-        "amount_details": {"tip": {}},
-        "amount_received": 0,
-        "application": None,
-        "application_fee_amount": None,
-        "automatic_payment_methods": automatic,
-        "canceled_at": None,
-        "cancellation_reason": None,
-        "capture_method": params.get(
-            "capture_method", "automatic_async" if call.since(ASYNC_CAPTURE) else "automatic"
-        ),
+        "automatic_payment_methods": _automatic(call, params),
+        "capture_method": "automatic_async" if call.since(ASYNC_CAPTURE) else "automatic",
         "client_secret": f"{ident}_secret_{ids.chars(25)}",
-        "confirmation_method": params.get("confirmation_method", "automatic"),
         "created": call.now,
-        "currency": params["currency"],
-        "customer": params.get("customer"),
-        "customer_account": None,
-        "description": params.get("description"),
-        "excluded_payment_method_types": None,
-        "last_payment_error": None,
-        "latest_charge": None,
-        "livemode": False,
-        "metadata": merged_metadata(None, params.get("metadata", {})),
-        "next_action": None,
-        "on_behalf_of": None,
         "payment_method": method,
-        "payment_method_configuration_details": {
-            "id": f"pmc_1{ids.account}{ids.account}",
-            "parent": None,
-        }
-        if automatic
-        else None,
-        "payment_method_options": _options(
-            {"card": {**options, "request_three_d_secure": "automatic"}},
-            params.get("payment_method_options"),
-        ),
-        "payment_method_types": params.get("payment_method_types", ["card"]),
-        "payment_record": None,
-        "processing": None,
-        "receipt_email": params.get("receipt_email"),
-        "review": None,
-        "setup_future_usage": params.get("setup_future_usage"),
-        "shipping": whole_shipping(params.get("shipping")),
-        "source": None,
-        "statement_descriptor": params.get("statement_descriptor"),
-        "statement_descriptor_suffix": params.get("statement_descriptor_suffix"),
         "status": "requires_confirmation" if method else "requires_payment_method",
-        "transfer_data": None,
-        "transfer_group": params.get("transfer_group"),
+        **{name: params[name] for name in shape.AS_SENT if name in params},
     }
+    intent["metadata"] = merged_metadata(None, params.get("metadata", {}))
+    intent["payment_method_options"] = _options(
+        shape.BLANK["payment_method_options"], params.get("payment_method_options")
+    )
+    intent["shipping"] = whole_shipping(params.get("shipping"))
+    if intent["automatic_payment_methods"]:
+        # The account's default configuration of payment methods: cards.
+        configuration = f"pmc_1{ids.account}{ids.account}"
+        intent["payment_method_configuration_details"] = {"id": configuration, "parent": None}
+    return intent
 
 
 def _edited(call: Call, intent: Obj) -> Obj:
     """The intent's fields as the call's parameters make them; checks only what was sent."""
     params = call.params
-    names = _EDITABLE.keys() - {"payment_method", "payment_method_data", "payment_method_options"}
+    names = shape.EDITABLE.keys() - {"payment_method", "payment_method_data", "payment_method_options"}
     values: Obj = {name: params[name] for name in names if name in params}
     if "metadata" in values:
         values["metadata"] = merged_metadata(intent["metadata"], values["metadata"])
@@ -284,7 +143,7 @@ def _edited(call: Call, intent: Obj) -> Obj:
         call.find("customer", values["customer"])
     if "amount" in values or "currency" in values:
         after = {**intent, **values}
-        check_amount(after["amount"], after["currency"])
+        shape.check_amount(after["amount"], after["currency"])
         balance.settled(call, after["amount"], after["currency"])
     if "payment_method_options" in params:
         values["payment_method_options"] = _options(
@@ -299,7 +158,7 @@ def _edited(call: Call, intent: Obj) -> Obj:
 def update(call: Call) -> Obj:
     """POST /v1/payment_intents/{id}."""
     intent = call.find("payment_intent")
-    _refuse_types(call)
+    shape.refuse_types(call)
     if intent["status"] not in OPEN:
         for name in call.params:
             if name not in _ANYTIME:
@@ -326,7 +185,7 @@ def unexpected(intent: Obj, message: str, *, param: str | None = None) -> Stripe
 def confirm(call: Call) -> Obj:
     """POST /v1/payment_intents/{id}/confirm."""
     intent = call.find("payment_intent")
-    _refuse_types(call)
+    shape.refuse_types(call)
     if intent["status"] == "succeeded":
         raise unexpected(
             intent,
@@ -410,35 +269,12 @@ def list_all(call: Call) -> Obj:
     return page(call, "payment_intent", "/v1/payment_intents")
 
 
-_CREATE: Final = Params(
-    {
-        **_EDITABLE,
-        **_CONFIRMING,
-        "automatic_payment_methods": _AUTOMATIC,
-        "confirm": boolean,
-        "confirmation_method": one_of("automatic", "manual"),
-    },
-    required=("amount", "currency"),
-)
-_CAPTURE: Final = Params(
-    {
-        "amount_to_capture": integer,
-        "final_capture": boolean,
-        "metadata": metadata,
-        "statement_descriptor": text(22),
-        "statement_descriptor_suffix": text(22),
-    }
-)
-_CANCEL: Final = Params(
-    {"cancellation_reason": one_of("abandoned", "duplicate", "fraudulent", "requested_by_customer")}
-)
-
 ROUTES: Final = [
-    Route("POST", "/v1/payment_intents", create, _CREATE),
-    Route("GET", "/v1/payment_intents", list_all, listing(created=created, customer=text())),
-    Route("GET", "/v1/payment_intents/{}", retrieve, Params({"client_secret": text()})),
-    Route("POST", "/v1/payment_intents/{}", update, Params(_EDITABLE)),
-    Route("POST", "/v1/payment_intents/{}/confirm", confirm, Params({**_SHARED, **_CONFIRMING})),
-    Route("POST", "/v1/payment_intents/{}/capture", capture, _CAPTURE),
-    Route("POST", "/v1/payment_intents/{}/cancel", cancel, _CANCEL),
+    Route("POST", "/v1/payment_intents", create, shape.CREATE),
+    Route("GET", "/v1/payment_intents", list_all, shape.LIST),
+    Route("GET", "/v1/payment_intents/{}", retrieve, shape.RETRIEVE),
+    Route("POST", "/v1/payment_intents/{}", update, shape.UPDATE),
+    Route("POST", "/v1/payment_intents/{}/confirm", confirm, shape.CONFIRM),
+    Route("POST", "/v1/payment_intents/{}/capture", capture, shape.CAPTURE),
+    Route("POST", "/v1/payment_intents/{}/cancel", cancel, shape.CANCEL),
 ]

@@ -60,15 +60,25 @@ def _new(call: Call, charge: Obj, amount: int, params: dict[str, Any], **values:
     return refund
 
 
-def let_go(call: Call, charge: Obj, params: dict[str, Any] | None = None) -> Obj:
+def let_go(
+    call: Call, charge: Obj, params: dict[str, Any] | None = None, *, event: str = "charge.refunded"
+) -> Obj:
     """Reverse an uncaptured charge: a refund that moves no money. Emits both objects' events."""
+    call.sandbox.timers.take(confirmation.EXPIRE, charge["id"])
     details = {"card": {"type": "reversal"}, "type": "card"}
     refund = _new(call, charge, charge["amount"], params or {}, destination_details=details)
     call.store.put(refund)
     previous = call.store.change(charge, amount_refunded=charge["amount"], refunded=True)
     call.emit("refund.created", refund)
-    call.emit("charge.refunded", charge, previous)
+    call.emit(event, charge, previous)
     return refund
+
+
+def expire(call: Call, charge_id: str) -> None:
+    """Timer: an authorization that was never captured runs out, and its payment is canceled."""
+    charge = call.find("charge", charge_id)
+    let_go(call, charge, {"reason": "expired_uncaptured_charge"}, event="charge.expired")
+    confirmation.mark_canceled(call, call.find("payment_intent", charge["payment_intent"]), "automatic")
 
 
 def create(call: Call) -> Obj:
@@ -189,7 +199,7 @@ def _updated(call: Call, refund: Obj, previous: Obj) -> None:
     call.emit("charge.refund.updated", refund, previous)
 
 
-ACTIONS: Final = {FINISH: finish}
+ACTIONS: Final = {FINISH: finish, confirmation.EXPIRE: expire}
 
 
 # Calls

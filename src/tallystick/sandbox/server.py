@@ -136,12 +136,18 @@ class RunningSandbox:
 
 
 @contextlib.asynccontextmanager
-async def running_sandbox(config: SandboxConfig | None = None) -> AsyncIterator[RunningSandbox]:
-    """Serve in this event loop, on a free port of 127.0.0.1, for the length of the block."""
+async def running_sandbox(
+    config: SandboxConfig | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    sock: socket.socket | None = None,
+) -> AsyncIterator[RunningSandbox]:
+    """Serve in this event loop for the length of the block; signals are left to the caller."""
     app = create_app(config)
-    bound = _listen("127.0.0.1", 0)
+    bound = sock or _listen(host, port)
     server, sockets = _server(app, bound)
-    running = asyncio.ensure_future(server._serve(sockets=sockets))  # noqa: SLF001 - serve() would take the signals
+    running = asyncio.ensure_future(server._serve(sockets=sockets))  # noqa: SLF001 - serve() takes the signals
     try:
         await _started(server, running)
         yield RunningSandbox(_url(bound), app.sandbox)

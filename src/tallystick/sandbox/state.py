@@ -85,7 +85,7 @@ class Sandbox:
         )
         self.events.plan = self.deliveries.plan
         self.store.add_space("ids", Space(lambda _key: orjson.dumps(self.ids.drawn), self._load_ids))
-        self.store.before_commit.append(lambda: self.store.touch("ids", "drawn"))
+        self.store.before_commit.append(self._keep_drawn)
         self.balances: dict[str, dict[str, int]] = {}
         """Pending and available minor units by currency, always Σ net of the balance transactions."""
 
@@ -95,6 +95,10 @@ class Sandbox:
             "refund_delay": float(self.config.refund_delay),
         }
         return self.config.settings.changed(delays)
+
+    def _keep_drawn(self) -> None:
+        if self.store.dirty:  # reading draws request ids only, and they need no memory
+            self.store.touch("ids", "drawn")
 
     def _load_ids(self, _key: str, body: bytes) -> None:
         self.ids.resume(orjson.loads(body))

@@ -46,6 +46,8 @@ class Table:
     newest: int = 0
     in_time_order: bool = True
     """Whether ``created`` never falls along ``order``: then a search may stop early."""
+    reindexed: bool = False
+    """Whether an indexed value has ever changed: then an index is no longer in order of creation."""
 
     def __post_init__(self) -> None:
         self.by = {name: {} for name in self.spec.indexes}
@@ -87,10 +89,14 @@ class Table:
             if not ids:
                 del self.by[name][value]
 
+    def ids_having(self, name: str, value: Any) -> list[str]:
+        """The ids whose indexed field ``name`` is ``value``, oldest first, with those of deleted objects."""
+        ids = list(self.by[name].get(value, ()))
+        return sorted(ids, key=self.position.__getitem__) if self.reindexed else ids
+
     def having(self, name: str, value: Any) -> list[Obj]:
         """The objects whose indexed field ``name`` is ``value``, oldest first."""
-        ids = sorted(self.by[name].get(value, ()), key=self.position.__getitem__)
-        return [self.rows[ident] for ident in ids if ident in self.rows]
+        return [self.rows[ident] for ident in self.ids_having(name, value) if ident in self.rows]
 
 
 class Journal:
@@ -154,6 +160,11 @@ class Store:
         self._seq = 0
         self.before_commit: list[Callable[[], None]] = []
 
+    @property
+    def dirty(self) -> bool:
+        """Whether the next commit has anything to write."""
+        return bool(self._touched)
+
     # Objects
 
     def get(self, kind: str, ident: str) -> Obj | None:
@@ -185,6 +196,7 @@ class Store:
         table = self.tables[obj["object"]]
         for name, value in values.items():
             if name in table.by:
+                table.reindexed = True
                 table.unindex(name, obj.get(name), obj["id"])
                 table.index(name, value, obj["id"])
             obj[name] = value

@@ -43,6 +43,11 @@ async def test_keys(raw: Raw, authorization: str, status: int) -> None:
         assert body["error"]["type"] == "invalid_request_error"
 
 
+async def test_another_account_is_refused(raw: Raw) -> None:
+    status, body, _ = await raw("GET", "/v1/balance", headers={"Stripe-Account": "acct_other"})
+    assert (status, body["error"]["code"]) == (403, "account_invalid")
+
+
 async def test_versions_in_and_out(raw: Raw) -> None:
     for sent, answered in [
         (None, "2026-10-28.endive"),

@@ -178,8 +178,8 @@ async def test_a_slow_endpoint_does_not_hold_back_another(sdk: Sdk, receiver: Re
     async with listening(slow):
         await endpoint(sdk, slow)
         await endpoint(sdk, receiver)
-        await asyncio.gather(*(pay(sdk) for _ in range(5)))
-        await receiver.until(*SUCCESS * 5, seconds=0.45)
+        await asyncio.gather(*(pay(sdk) for _ in range(20)))  # 60 events, and an endpoint has 32 workers
+        await receiver.until(*SUCCESS * 20, seconds=0.45)
 
 
 @contextlib.asynccontextmanager

@@ -10,6 +10,7 @@ import stripe
 from tests.integration.sandbox.support import Raw, Receiver, Sdk
 
 from tallystick.sandbox import cards
+from tallystick.sandbox.clock import ManualClock
 from tallystick.sandbox.server import RunningSandbox, SandboxConfig, running_sandbox
 
 NO_REDIRECT: dict[str, Any] = {"automatic_payment_methods": {"enabled": True, "allow_redirects": "never"}}
@@ -342,3 +343,18 @@ async def test_seeded_ids_repeat(box: RunningSandbox, sdk: Sdk) -> None:
         again = Sdk(other.url)
         assert (await pay(again)).id == first.id
         await again.close()
+
+
+async def test_an_authorization_runs_out(receiver: Receiver) -> None:
+    clock = ManualClock()
+    async with running_sandbox(SandboxConfig(clock=clock)) as box:
+        sdk = Sdk(box.url)
+        await sdk("webhook_endpoints.create", {"url": receiver.url, "enabled_events": ["*"]})
+        intent = await pay(sdk, capture_method="manual")
+        clock.advance(8 * 86_400)
+        intent = await sdk("payment_intents.retrieve", intent.id)
+        assert (intent.status, intent.cancellation_reason) == ("canceled", "automatic")
+        refund = (await sdk("refunds.list", {"payment_intent": intent.id})).data[0]
+        assert (refund.reason, refund.balance_transaction) == ("expired_uncaptured_charge", None)
+        await receiver.until("charge.expired", "refund.created", "payment_intent.canceled")
+        await sdk.close()

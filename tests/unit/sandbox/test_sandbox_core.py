@@ -148,3 +148,12 @@ def test_versions() -> None:
     assert not versions.known("newest")
     assert versions.since("2026-10-28.endive", versions.ENDIVE)
     assert not versions.since("2026-03-25.dahlia", versions.ENDIVE)
+
+
+def test_a_seed_repeats_and_a_restart_does_not() -> None:
+    clock = ManualClock()
+    first, second = Ids(5, clock.now), Ids(5, clock.now)
+    drawn = [first.new("pm"), first.short("cus"), first.new_payment("pi")]
+    assert [second.new("pm"), second.short("cus"), second.new_payment("pi")] == drawn
+    second.resume(first.drawn)
+    assert second.new("pm") not in drawn
