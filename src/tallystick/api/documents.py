@@ -11,13 +11,14 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from tallystick import __version__
 from tallystick.api.auth import Gate
 from tallystick.api.health import health_routes
 from tallystick.api.ledger import ledger_routes
 from tallystick.api.payments import payment_routes
-from tallystick.api.problems import MEDIA_TYPE, Problem, problem_response
+from tallystick.api.problems import MEDIA_TYPE, Problem, problem_response, unexpected
 from tallystick.api.refunds import refund_routes
 from tallystick.api.routing import request_id
 from tallystick.api.webhooks import PATH as WEBHOOK_PATH
@@ -46,16 +47,18 @@ def build_api(app: App) -> FastAPI:
     """The API over an App."""
     api = FastAPI(title="Tallystick", version=__version__, summary=_SUMMARY, redirect_slashes=False)
     gate = Gate(app.engine)
-    for router in (
+    api.state.routers = [
         payment_routes(app, gate),
         refund_routes(app, gate),
         ledger_routes(app, gate),
         health_routes(app),
-    ):
+    ]
+    for router in api.state.routers:
         api.include_router(router)
     api.add_exception_handler(TallystickError, _on_refusal)
     api.add_exception_handler(RequestValidationError, _on_invalid)
     api.add_exception_handler(HTTPException, _on_http)
+    api.add_exception_handler(Exception, _on_unexpected)
     api.openapi = lambda: _description(api)  # type: ignore[method-assign]
     return api
 
@@ -77,13 +80,29 @@ async def _on_http(request: Request, error: Exception) -> Response:
     found: TallystickError
     if error.status_code == 404:
         found = NotFoundError("There is no such route.")
-    elif error.status_code == 405:
-        found = MethodNotAllowedError(f"{request.method} is not possible here.")
     elif error.status_code == 400:
         found = InvalidJsonError("The body cannot be read as JSON.")
+    elif error.status_code == 405:
+        found = MethodNotAllowedError(f"{request.method} is not possible here.")
+        return problem_response(found, request_id(request), {"Allow": ", ".join(_methods(request))})
     else:
         found = TallystickError("The request could not be completed.")
-    return problem_response(found, request_id(request), error.headers)
+    return problem_response(found, request_id(request))
+
+
+async def _on_unexpected(request: Request, _error: Exception) -> Response:
+    """The answer only: Starlette raises the error again, and the front logs it."""
+    return problem_response(unexpected(), request_id(request))
+
+
+def _methods(request: Request) -> list[str]:
+    """All methods of a path: several routes may share it, and Starlette names those of the first."""
+    found: set[str] = set()
+    for router in request.app.state.routers:
+        for route in router.routes:
+            if route.matches(request.scope)[0] is not Match.NONE:
+                found |= route.methods
+    return sorted(found)
 
 
 def invalid_request(error: RequestValidationError) -> InvalidRequestError:

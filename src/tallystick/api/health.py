@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import structlog
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.responses import Response
 
@@ -32,7 +32,7 @@ class Readiness(BaseModel):
 
     status: Literal["ready", "degraded", "unavailable"]
     database: Literal["ok", "away"]
-    schema_: Literal["current", "outdated", "unknown"]
+    schema_: Literal["current", "outdated", "unknown"] = Field(alias="schema")
     redis: Literal["ok", "away"]
 
 
@@ -54,7 +54,7 @@ def health_routes(app: App) -> APIRouter:
         state = Readiness(
             status=ready,
             database="away" if schema == "unknown" else "ok",
-            schema_=schema,
+            schema=schema,
             redis="ok" if rings else "away",
         )
         return json_answer(state, 200 if usable else 503)

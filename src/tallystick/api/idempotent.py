@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 
-import orjson
 import structlog
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -50,9 +50,8 @@ class Once:
         key = request.headers.get("idempotency-key")
         if key is None:
             return _response(await self._run(request, Claim(), work, status, explain))
-        canonical = orjson.dumps(
-            body.model_dump(mode="json", exclude_unset=True), option=orjson.OPT_SORT_KEYS
-        )
+        # not orjson: it refuses integers past 64 bits, which the command is about to refuse in words
+        canonical = json.dumps(body.model_dump(exclude_unset=True), sort_keys=True).encode()
         keyed = keyed_request(api_key(request).id, key, request.method, request.url.path, canonical)
         while True:
             found = await enter(

@@ -74,3 +74,8 @@ def problem_response(
         headers={**problem_headers(error), **(headers or {})},
         media_type=MEDIA_TYPE,
     )
+
+
+def unexpected() -> TallystickError:
+    """What a caller hears of an error that nobody foresaw: nothing."""
+    return TallystickError("The request could not be completed; what happened is in the log under its id.")

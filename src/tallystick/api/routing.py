@@ -69,7 +69,7 @@ def request_id(request: Request) -> str:
 
 def json_answer(model: BaseModel, status: int = 200) -> Response:
     """A model as the answer; FastAPI does not validate it a second time."""
-    return Response(model.model_dump_json(), status_code=status, media_type="application/json")
+    return Response(model.model_dump_json(by_alias=True), status_code=status, media_type="application/json")
 
 
 async def _read_body(request: Request) -> None:

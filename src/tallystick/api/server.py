@@ -16,7 +16,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tallystick.api.documents import build_api
-from tallystick.api.problems import problem_response
+from tallystick.api.problems import problem_response, unexpected
 from tallystick.api.webhooks import PATH as WEBHOOK_PATH
 from tallystick.api.webhooks import StripeWebhook
 from tallystick.app import App
@@ -75,11 +75,11 @@ class _Front:
             limited = _limited(receive, scope["headers"], self._limit)
             await (self._webhook if scope["path"] == WEBHOOK_PATH else self._api)(scope, limited, answer)
         except TallystickError as error:
+            log.info("request_refused", code=error.code)
             await self._refuse(scope, receive, answer, error)
         except Exception:
             log.exception("request_failed", path=scope["path"])
-            failed = TallystickError("The request could not be completed; its id is in the log.")
-            await self._refuse(scope, receive, answer, failed)
+            await self._refuse(scope, receive, answer, unexpected())
 
     @staticmethod
     async def _refuse(scope: Scope, receive: Receive, answer: _Answer, error: TallystickError) -> None:

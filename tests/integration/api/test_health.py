@@ -1,0 +1,128 @@
+"""What the API says when a server behind it is away, and what it says of itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+from tests.integration.api.conftest import Face
+from tests.integration.api.test_refusals import assert_problem
+
+from tallystick.api.server import create_app
+from tallystick.app import open_app
+from tallystick.settings import load_settings
+from tallystick.stripe_gateway.signature import sign
+
+NOWHERE = {
+    "database_url": "postgresql://x@127.0.0.1:9/x",
+    "database_timeout_s": 0.5,
+    "redis_url": "redis://127.0.0.1:9/0",
+    "stripe_secret_key": "sk_test_abc",
+    "stripe_webhook_secrets": "whsec_x",
+    "stripe_api_base": "http://127.0.0.1:9",
+}
+
+
+@asynccontextmanager
+async def alone(**changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """The API with nothing behind it, unless ``changes`` say where."""
+    async with open_app(load_settings({}, **{**NOWHERE, **changes})) as app:
+        transport = httpx.ASGITransport(create_app(app), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+            yield http
+
+
+async def test_all_is_well(face: Face) -> None:
+    assert (await face.http.get("/healthz")).json() == {"status": "ok"}
+    answer = await face.http.get("/readyz")
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"status": "ready", "database": "ok", "schema": "current", "redis": "ok"},
+    )
+
+
+async def test_redis_away_is_no_reason_to_take_no_requests(face: Face) -> None:
+    async with alone(database_url=face.app.settings.database_url) as http:
+        answer = await http.get("/readyz")
+        assert answer.status_code == 200
+        assert answer.json()["status"] == "degraded"
+        body = b'{"id": "evt_1", "object": "event", "type": "x", "created": 1, "livemode": false}'
+        signed = {"Stripe-Signature": sign(body, "whsec_x", int(time.time()))}
+        assert (await http.post("/webhooks/stripe", content=body, headers=signed)).status_code == 200
+
+
+async def test_an_old_schema_is_not_ready(face: Face) -> None:
+    async with face.app.engine.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = 'older'"))
+    answer = await face.http.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["schema"] == "outdated"
+
+
+async def test_the_database_away() -> None:
+    async with alone() as http:
+        assert (await http.get("/healthz")).status_code == 200
+        answer = await http.get("/readyz")
+        assert (answer.status_code, answer.json()["database"]) == (503, "away")
+        key = {"Authorization": "Bearer tsk_" + "a" * 40}
+        answer = await http.get("/payments", headers=key)
+        assert_problem(answer, 503, "database_unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+        body = b'{"id": "evt_1", "object": "event", "type": "x", "created": 1, "livemode": false}'
+        signed = {"Stripe-Signature": sign(body, "whsec_x", int(time.time()))}
+        answer = await http.post("/webhooks/stripe", content=body, headers=signed)
+        assert_problem(answer, 503, "database_unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"), [("my-id.1_x", True), ("x" * 129, False), ("a b", False), ("", False)]
+)
+async def test_a_sane_request_id_is_kept(sent: str, kept: bool) -> None:
+    async with alone() as http:
+        for path in ("/healthz", "/nothing", "/webhooks/stripe"):
+            found = (await http.get(path, headers={"X-Request-Id": sent})).headers["x-request-id"]
+            assert (found == sent) is kept
+            assert found
+
+
+async def test_every_answer_carries_the_security_headers() -> None:
+    async with alone() as http:
+        for path in ("/healthz", "/nothing", "/webhooks/stripe", "/openapi.json"):
+            headers = (await http.get(path)).headers
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["cache-control"] == "no-store"
+            assert "default-src 'none'" in headers["content-security-policy"]
+        assert "content-security-policy" not in (await http.get("/docs")).headers
+
+
+async def test_the_description_of_the_api() -> None:
+    async with alone() as http:
+        document = (await http.get("/openapi.json")).json()
+    assert set(document["paths"]) == {
+        "/payments", "/payments/{id}", "/payments/{id}/confirm", "/payments/{id}/capture",
+        "/payments/{id}/cancel", "/payments/{id}/refund", "/refunds/{id}", "/ledger/trial-balance",
+        "/healthz", "/readyz", "/webhooks/stripe",
+    }  # fmt: skip
+    create = document["paths"]["/payments"]["post"]
+    assert create["x-required-scope"] == "payments:write"
+    assert create["security"] == [{"HTTPBearer": []}]
+    assert set(create["responses"]) == {"201", "default"}
+    assert "application/problem+json" in create["responses"]["default"]["content"]
+    assert [parameter["name"] for parameter in create["parameters"]] == ["Idempotency-Key"]
+    dangling = set(_references(document)) - {
+        f"#/components/schemas/{name}" for name in document["components"]["schemas"]
+    }
+    assert not dangling
+
+
+def _references(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return own + [found for value in node.values() for found in _references(value)]
+    return [found for value in node for found in _references(value)] if isinstance(node, list) else []
