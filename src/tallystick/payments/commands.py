@@ -49,6 +49,7 @@ INSERT INTO payments (
   :capture_method, :payment_method, now()
 )
 ON CONFLICT (id) DO NOTHING
+RETURNING id
 """)
 
 _FORGET: Final = text("""
@@ -93,12 +94,11 @@ async def create(engine: AsyncEngine, stripe: StripeGateway, order: NewPayment, 
     have begun), InvalidStateError.
     """
     check_order(order)
-    resumed = claim.resource_id is not None
     payment_id = claim.resource_id or new_id("pay")
     async with engine.begin() as connection:
         await claim.start(connection, payment_id)
-        await _insert(connection, payment_id, order, livemode=stripe.livemode)
-        if resumed:
+        fresh = await _insert(connection, payment_id, order, livemode=stripe.livemode)
+        if not fresh:
             await _refuse_late_retry(connection, payment_id)
     key = f"tallystick-{payment_id}-create"
     try:
@@ -109,10 +109,10 @@ async def create(engine: AsyncEngine, stripe: StripeGateway, order: NewPayment, 
             raise
         await _raise_as_it_stands(engine, payment_id, error, error.intent)
     except (UnavailableError, StripeAccessError) as error:
-        if resumed or (isinstance(error, UnavailableError) and error.outcome_unknown):
-            error.extra["payment_id"] = payment_id
-        else:
+        if fresh and not (isinstance(error, UnavailableError) and error.outcome_unknown):
             await _forget(engine, payment_id)
+        else:
+            error.extra["payment_id"] = payment_id
         raise
     return await _store(engine, payment_id, answer)
 
@@ -209,7 +209,8 @@ def _given(**params: Any) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
 
 
-async def _insert(connection: AsyncConnection, payment_id: str, order: NewPayment, *, livemode: bool) -> None:
+async def _insert(connection: AsyncConnection, payment_id: str, order: NewPayment, *, livemode: bool) -> bool:
+    """Write the row; False when an earlier request under the key left it, and may have reached Stripe."""
     row = {
         "id": payment_id,
         "amount": order.amount,
@@ -221,7 +222,7 @@ async def _insert(connection: AsyncConnection, payment_id: str, order: NewPaymen
         "capture_method": order.capture_method,
         "payment_method": order.payment_method,
     }
-    await connection.execute(_INSERT, row)
+    return (await connection.execute(_INSERT, row)).first() is not None
 
 
 async def _refuse_late_retry(connection: AsyncConnection, payment_id: str) -> None:

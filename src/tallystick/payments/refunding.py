@@ -86,14 +86,12 @@ async def refund(
     RefundExceedsAvailableError, RefusedError, UnavailableError (with ``refund_id`` if under way).
     """
     check_metadata(order.metadata)
-    resumed = claim.resource_id is not None
     refund_id = claim.resource_id or new_id("ref")
     async with engine.begin() as connection:
         await claim.start(connection, refund_id)
         payment = await _lock_payment(connection, payment_id)
-        amount = await _reserved(connection, refund_id) if resumed else None
-        if amount is None:
-            amount = await _reserve(connection, refund_id, payment, order)
+        earlier = await _reserved(connection, refund_id) if claim.resource_id else None
+        amount = earlier or await _reserve(connection, refund_id, payment, order)
     try:
         answer = await stripe.create_refund(
             _params(refund_id, payment, amount, order), f"tallystick-{refund_id}"
@@ -104,10 +102,10 @@ async def refund(
         error.extra["refund_id"] = refund_id
         raise
     except (UnavailableError, StripeAccessError) as error:
-        if resumed or (isinstance(error, UnavailableError) and error.outcome_unknown):
-            error.extra.update(payment_id=payment_id, refund_id=refund_id)
-        else:
+        if earlier is None and not (isinstance(error, UnavailableError) and error.outcome_unknown):
             await _end(engine, _FORGET, {"id": refund_id})
+        else:
+            error.extra.update(payment_id=payment_id, refund_id=refund_id)
         raise
     return await _store(engine, refund_id, payment_id, answer)
 

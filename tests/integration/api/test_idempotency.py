@@ -1,0 +1,227 @@
+"""One request under a key does the work; the others get its answer, whatever happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+from tests.integration.api.conftest import Face, open_face
+from tests.integration.api.test_refusals import assert_problem
+
+from tallystick.embedded import EmbeddedValkey
+from tallystick.settings import load_settings
+from tallystick.stripe_gateway.client import StripeGateway
+
+ORDER = {"amount": 1000, "currency": "usd", "payment_method": "pm_card_visa", "confirm": True}
+DECLINED = {**ORDER, "payment_method": "pm_card_chargeDeclined"}
+INTENTS = "/v1/payment_intents*"
+
+
+def replayed(answer: httpx.Response) -> bool:
+    return "idempotent-replayed" in answer.headers
+
+
+async def test_twenty_at_once_are_one_payment(face: Face) -> None:
+    answers = await asyncio.gather(*(face.post("/payments", ORDER, key="same") for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.content for answer in answers}) == 1
+    assert sum(not replayed(answer) for answer in answers) == 1
+    (intent,) = await face.intents()
+    assert intent["id"] == answers[0].json()["stripe"]["payment_intent"]
+    assert (await face.rows())["payments"] == 1
+
+
+async def test_without_a_key_each_is_its_own(face: Face) -> None:
+    await asyncio.gather(*(face.post("/payments", ORDER) for _ in range(3)))
+    assert len(await face.intents()) == 3
+
+
+async def test_a_later_one_is_a_replay_whatever_the_order_of_the_fields(face: Face) -> None:
+    first = await face.post("/payments", ORDER, key="k")
+    again = await face.post("/payments", dict(reversed(ORDER.items())), key="k")
+    assert (again.status_code, again.content, replayed(first), replayed(again)) == (
+        201, first.content, False, True,
+    )  # fmt: skip
+
+
+async def test_another_body_or_path_under_the_key_is_refused(face: Face) -> None:
+    first = await face.post("/payments", ORDER, key="k")
+    assert_problem(
+        await face.post("/payments", {**ORDER, "amount": 1001}, key="k"), 422, "idempotency_key_reused"
+    )
+    path = f"/payments/{first.json()['id']}/refund"
+    assert_problem(await face.post(path, {}, key="k"), 422, "idempotency_key_reused")
+    assert len(await face.intents()) == 1
+    assert await face.stripe_refunds() == []
+
+
+async def test_keys_of_two_callers_do_not_meet(face: Face) -> None:
+    mine = await face.post("/payments", ORDER, key="k")
+    other = {"Authorization": f"Bearer {await face.key('payments:write')}", "Idempotency-Key": "k"}
+    theirs = await face.http.post("/payments", json=ORDER, headers=other)
+    assert theirs.status_code == 201
+    assert theirs.json()["id"] != mine.json()["id"]
+
+
+async def test_a_decline_is_kept(face: Face) -> None:
+    answers = await asyncio.gather(*(face.post("/payments", DECLINED, key="k") for _ in range(5)))
+    assert {answer.status_code for answer in answers} == {402}
+    assert len({answer.content for answer in answers}) == 1
+    assert answers[-1].headers["content-type"] == "application/problem+json"
+    assert len(await face.intents()) == 1
+
+
+async def test_a_refusal_by_stripe_is_kept_and_leaves_no_payment(face: Face) -> None:
+    order = {**ORDER, "customer": "cus_none"}
+    first = await face.post("/payments", order, key="k")
+    again = await face.post("/payments", order, key="k")
+    assert_problem(first, 400, "stripe_refused")
+    assert (again.content, replayed(again)) == (first.content, True)
+    assert (await face.rows())["payments"] == 0
+
+
+async def test_bad_input_does_not_take_the_key(face: Face) -> None:
+    assert_problem(await face.post("/payments", {**ORDER, "amount": 1}, key="k"), 400, "invalid_amount")
+    assert (await face.post("/payments", ORDER, key="k")).status_code == 201
+
+
+async def test_one_that_is_still_at_work_is_waited_for(face: Face) -> None:
+    await face.fault(action="delay", path=INTENTS, method="POST", seconds=0.6)
+    first = asyncio.create_task(face.post("/payments", ORDER, key="k"))
+    await asyncio.sleep(0.2)
+    second = await face.post("/payments", ORDER, key="k")
+    assert (second.status_code, replayed(second)) == (201, True)
+    assert second.content == (await first).content
+
+
+async def test_past_the_wait_the_key_is_in_use(database_url: str, valkey: EmbeddedValkey) -> None:
+    async with open_face(database_url, valkey, idempotency_wait_s=0.2) as face:
+        await face.fault(action="delay", path=INTENTS, method="POST", seconds=1.0)
+        first = asyncio.create_task(face.post("/payments", ORDER, key="k"))
+        await asyncio.sleep(0.2)
+        second = await face.post("/payments", ORDER, key="k")
+        assert_problem(second, 409, "idempotency_key_in_use")
+        assert int(second.headers["retry-after"]) > 0
+        assert (await first).status_code == 201
+
+
+async def test_waiting_holds_no_connection(database_url: str, valkey: EmbeddedValkey) -> None:
+    async with open_face(database_url, valkey, database_pool_size=2, database_timeout_s=1.0) as face:
+        await face.fault(action="delay", path=INTENTS, method="POST", seconds=1.0)
+        same = [asyncio.create_task(face.post("/payments", ORDER, key="k")) for _ in range(20)]
+        await asyncio.sleep(0.2)
+        assert (await face.http.get("/payments")).status_code == 200
+        assert {answer.status_code for answer in await asyncio.gather(*same)} == {201}
+
+
+async def test_one_that_died_is_taken_over_with_its_payment(
+    database_url: str, valkey: EmbeddedValkey
+) -> None:
+    async with open_face(database_url, valkey, idempotency_lock_s=0.3) as face:
+        await face.fault(action="delay", when="after", path=INTENTS, method="POST", seconds=30.0)
+        first = asyncio.create_task(face.post("/payments", ORDER, key="k"))
+        await asyncio.sleep(0.2)
+        first.cancel()  # as if the process had been killed: nothing is let go
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        (unknown,) = (await face.http.get("/payments")).json()["data"]
+        assert unknown["status"] == "unknown"
+        again = await face.post("/payments", ORDER, key="k")
+        assert (again.status_code, replayed(again)) == (201, False)
+        assert (again.json()["id"], again.json()["status"]) == (unknown["id"], "succeeded")
+        assert len(await face.intents()) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"action": "cut", "when": "before"},
+        {"action": "cut", "when": "after"},
+        {"action": "status", "status": 500, "when": "after"},
+        {"action": "status", "status": 503, "when": "before"},
+    ],
+)
+@pytest.mark.parametrize("order", [ORDER, DECLINED])
+async def test_when_nobody_knows_a_retry_finds_out(
+    face: Face, fault: dict[str, Any], order: dict[str, Any]
+) -> None:
+    await face.fault(path=INTENTS, method="POST", **fault)
+    first = await face.post("/payments", order, key="k")
+    problem = assert_problem(first, 503, "stripe_unavailable")
+    assert int(first.headers["retry-after"]) > 0
+    assert problem["retryable"] is True
+    unknown = (await face.http.get(f"/payments/{problem['payment_id']}")).json()
+    assert unknown["status"] == "unknown"
+    again = await face.post("/payments", order, key="k")
+    assert again.status_code == (201 if order is ORDER else 402)
+    paid = again.json() if order is ORDER else again.json()["payment"]
+    assert paid["id"] == unknown["id"]
+    assert (await face.post("/payments", order, key="k")).content == again.content
+    assert len(await face.intents()) == 1
+    assert (await face.rows())["payments"] == 1
+
+
+async def test_stripe_out_of_reach_leaves_nothing_and_a_retry_makes_one(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = {"stripe_secret_key": "sk_test_abc", "stripe_api_base": "http://127.0.0.1:9"}
+    nowhere = StripeGateway(load_settings({}, require=(), stripe_max_retries=0, **base))
+    with monkeypatch.context() as down:
+        down.setattr(face.app.stripe, "_request", nowhere._request)
+        answers = await asyncio.gather(*(face.post("/payments", ORDER, key="k") for _ in range(5)))
+        assert {answer.status_code for answer in answers} == {503}
+        assert (await face.rows())["payments"] == 0
+    answers = await asyncio.gather(*(face.post("/payments", ORDER, key="k") for _ in range(5)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.content for answer in answers}) == 1
+    assert len(await face.intents()) == 1
+    await nowhere.close()
+
+
+async def test_an_answer_that_stripe_repeats_does_not_turn_back_the_clock(face: Face) -> None:
+    """The first answer is lost, the payment goes on, and the retry is told of the old state by Stripe."""
+    order = {"amount": 1000, "currency": "usd", "capture_method": "manual", "payment_method": "pm_card_visa"}
+    await face.fault(action="cut", when="after", path=INTENTS, method="POST")
+    first = await face.post("/payments", order, key="k")
+    (intent,) = await face.intents()
+    await face.app.stripe.confirm_payment_intent(intent["id"], {}, "elsewhere")
+    again = await face.post("/payments", order, key="k")
+    assert again.json()["id"] == first.json()["payment_id"]
+    assert again.json()["status"] == "requires_capture"
+
+
+async def test_a_retry_past_the_memory_of_stripe_makes_no_second_payment(face: Face) -> None:
+    await face.fault(action="cut", when="after", path=INTENTS, method="POST")
+    first = await face.post("/payments", ORDER, key="k")
+    async with face.app.engine.begin() as connection:
+        await connection.execute(text("UPDATE payments SET created_at = created_at - interval '24 hours'"))
+    problem = assert_problem(await face.post("/payments", ORDER, key="k"), 409, "invalid_state")
+    assert problem["payment_id"] == first.json()["payment_id"]
+    assert len(await face.intents()) == 1
+
+
+@pytest.mark.parametrize("action", ["confirm", "capture", "cancel", "refund"])
+async def test_every_command_is_done_once(face: Face, action: str) -> None:
+    order = {**ORDER, "capture_method": "automatic" if action == "refund" else "manual"}
+    paid = (await face.post("/payments", {**order, "confirm": action in ("capture", "refund")})).json()
+    path = f"/payments/{paid['id']}/{action}"
+    answers = await asyncio.gather(*(face.post(path, {}, key=action) for _ in range(5)))
+    assert {answer.status_code for answer in answers} == {201 if action == "refund" else 200}
+    assert len({answer.content for answer in answers}) == 1
+    await face.fault(action="cut", when="after", path="/v1/*", method="POST")
+    assert (await face.post(path, {}, key=action)).content == answers[0].content  # Stripe is not asked
+
+
+@pytest.mark.parametrize("action", ["confirm", "capture", "cancel"])
+async def test_a_command_whose_answer_was_lost_is_found_out(face: Face, action: str) -> None:
+    paid = await face.pay(capture_method="manual", confirm=action == "capture")
+    path = f"/payments/{paid['id']}/{action}"
+    await face.fault(action="cut", when="after", path=f"{INTENTS}/{action}", method="POST")
+    lost = await face.post(path, {}, key="k")
+    assert assert_problem(lost, 503, "stripe_unavailable")["payment_id"] == paid["id"]
+    again = await face.post(path, {}, key="k")
+    expected = {"confirm": "requires_capture", "capture": "succeeded", "cancel": "canceled"}
+    assert (again.status_code, again.json()["status"]) == (200, expected[action])
