@@ -32,9 +32,10 @@ class Problem(BaseModel):
     errors: list[dict[str, str]] | None = Field(None, description="All fields at fault, when several can be")
 
 
-def problem(error: TallystickError, request_id: str, more: Mapping[str, Any] | None = None) -> bytes:
-    """The problem document of an error; ``more`` is added to its ``extra``."""
-    document = {
+def problem(error: TallystickError, request_id: str) -> bytes:
+    """The problem document of an error; its ``extra`` cannot replace a standard member."""
+    document: dict[str, Any] = {
+        **error.extra,
         "type": f"urn:tallystick:error:{error.code}",
         "title": error.title,
         "status": error.status,
@@ -45,7 +46,7 @@ def problem(error: TallystickError, request_id: str, more: Mapping[str, Any] | N
     }
     if error.param is not None:
         document["param"] = error.param
-    return orjson.dumps({**document, **error.extra, **(more or {})})
+    return orjson.dumps(document)
 
 
 def problem_headers(error: TallystickError) -> dict[str, str]:

@@ -121,7 +121,8 @@ async def _reserve(connection: AsyncConnection, refund_id: str, payment: Row[Any
     """Set the amount aside in a row; returns it in minor units."""
     if not payment.amount_captured:
         raise InvalidStateError(
-            f"Nothing of the payment is captured; it is {payment.status}.", extra={"status": payment.status}
+            f"Nothing of the payment is captured; it is {payment.status}.",
+            extra={"payment_status": payment.status},
         )
     names = names_of(payment.id, payment.stripe_payment_intent)
     taken = int((await connection.execute(_TAKEN, {"payments": names})).scalar_one())

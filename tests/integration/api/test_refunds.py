@@ -1,0 +1,177 @@
+"""Refunds through the API: never more than was captured, whoever asks at once and whatever gets lost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from tests.integration.api.conftest import Face
+from tests.integration.api.test_refusals import assert_problem
+
+from tallystick.settings import load_settings
+from tallystick.stripe_gateway.client import StripeGateway
+
+REFUNDS = "/v1/refunds"
+
+
+async def test_two_parts_and_then_no_more(face: Face) -> None:
+    paid = await face.pay(amount=1000)
+    path = f"/payments/{paid['id']}/refund"
+    first = await face.post(path, {"amount": 300, "reason": "duplicate", "metadata": {"case": "1"}})
+    assert first.status_code == 201
+    refund = first.json()
+    assert (refund["object"], refund["payment"], refund["status"]) == ("refund", paid["id"], "succeeded")
+    assert (refund["amount"], refund["currency"], refund["reason"]) == (300, "usd", "duplicate")
+    assert refund["metadata"] == {"case": "1"}
+    assert (await face.http.get(f"/refunds/{refund['id']}")).json() == refund
+    (at_stripe,) = await face.stripe_refunds()
+    assert at_stripe["metadata"] == {
+        "case": "1", "tallystick_payment": paid["id"], "tallystick_refund": refund["id"],
+    }  # fmt: skip
+    problem = assert_problem(
+        await face.post(path, {"amount": 701}), 422, "refund_exceeds_available", "amount"
+    )
+    assert problem["available"] == 700
+    rest = (await face.post(path)).json()
+    assert rest["amount"] == 700
+    assert_problem(await face.post(path), 422, "refund_exceeds_available")
+    read = (await face.http.get(f"/payments/{paid['id']}")).json()
+    assert read["amount_refunded"] == 1000
+    assert [each["id"] for each in read["refunds"]] == [refund["id"], rest["id"]]
+
+
+async def test_only_what_was_captured(face: Face) -> None:
+    paid = await face.pay(amount=1000, capture_method="manual")
+    path = f"/payments/{paid['id']}/refund"
+    assert_problem(await face.post(path, {"amount": 1}), 409, "invalid_state")
+    await face.post(f"/payments/{paid['id']}/capture", {"amount": 400})
+    assert_problem(await face.post(path, {"amount": 401}), 422, "refund_exceeds_available")
+    assert (await face.post(path, {"amount": 400})).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        ({"amount": 0}, "invalid_amount", "amount"),
+        ({"amount": -1}, "invalid_amount", "amount"),
+        ({"amount": "5"}, "invalid_request", "amount"),
+        ({"amount": 5.0}, "invalid_request", "amount"),
+        ({"reason": "whim"}, "invalid_request", "reason"),
+        ({"metadata": {"tallystick_refund": "x"}}, "invalid_request", "metadata"),
+        ({"colour": "red"}, "invalid_request", "colour"),
+    ],
+)
+async def test_bad_input(face: Face, body: dict[str, Any], code: str, param: str) -> None:
+    paid = await face.pay()
+    assert_problem(await face.post(f"/payments/{paid['id']}/refund", body, key="k"), 400, code, param)
+    rows = await face.rows()
+    assert (rows["refunds"], rows["idempotency_keys"]) == (0, 0)
+
+
+async def test_concurrent_refunds_never_exceed_the_payment(face: Face) -> None:
+    paid = await face.pay(amount=1000)
+    path = f"/payments/{paid['id']}/refund"
+    answers = await asyncio.gather(*(face.post(path, {"amount": 300}) for _ in range(12)))
+    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [422] * 9
+    assert sum(refund["amount"] for refund in await face.stripe_refunds()) == 900
+    assert (await face.rows())["refunds"] == 3
+
+
+async def test_one_at_work_holds_its_part(face: Face) -> None:
+    paid = await face.pay(amount=1000)
+    path = f"/payments/{paid['id']}/refund"
+    await face.fault(action="delay", path=REFUNDS, method="POST", seconds=0.5)
+    first = asyncio.create_task(face.post(path, {"amount": 800}))
+    await asyncio.sleep(0.2)
+    problem = assert_problem(await face.post(path, {"amount": 300}), 422, "refund_exceeds_available")
+    assert problem["available"] == 200
+    assert (await first).status_code == 201
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_lost_answer_holds_its_part_and_a_retry_finds_out(face: Face, when: str) -> None:
+    paid = await face.pay(amount=1000)
+    path = f"/payments/{paid['id']}/refund"
+    await face.fault(action="cut", when=when, path=REFUNDS, method="POST")
+    problem = assert_problem(await face.post(path, {"amount": 800}, key="k"), 503, "stripe_unavailable")
+    assert (await face.http.get(f"/refunds/{problem['refund_id']}")).json()["status"] == "unknown"
+    assert_problem(await face.post(path, {"amount": 300}), 422, "refund_exceeds_available")
+    again = await face.post(path, {"amount": 800}, key="k")
+    assert (again.status_code, again.json()["id"]) == (201, problem["refund_id"])
+    assert len(await face.stripe_refunds()) == 1
+
+
+async def test_all_that_is_left_means_the_same_in_a_retry(face: Face) -> None:
+    paid = await face.pay(amount=1000)
+    path = f"/payments/{paid['id']}/refund"
+    await face.fault(action="cut", when="after", path=REFUNDS, method="POST")
+    assert (await face.post(path, {}, key="k")).status_code == 503
+    again = await face.post(path, {}, key="k")
+    assert (again.status_code, again.json()["amount"]) == (201, 1000)
+
+
+async def test_a_refusal_by_stripe_lets_go_of_the_part(face: Face) -> None:
+    """A refund made elsewhere, whose event is still under way."""
+    paid = await face.pay(amount=1000)
+    await face.app.stripe.create_refund({"payment_intent": paid["stripe"]["payment_intent"]}, "elsewhere")
+    path = f"/payments/{paid['id']}/refund"
+    answer = await face.post(path, {"amount": 600}, key="k")
+    assert answer.status_code in (400, 422)
+    refund = (await face.http.get(f"/refunds/{answer.json()['refund_id']}")).json()
+    assert refund["status"] == "failed"
+    assert refund["failure_reason"]
+    assert (await face.post(path, {"amount": 600}, key="k")).content == answer.content
+    read = (await face.http.get(f"/payments/{paid['id']}")).json()
+    assert read["amount_refunded"] == 0
+
+
+async def test_a_refusal_whose_answer_was_not_kept_is_a_refusal_again(face: Face) -> None:
+    paid = await face.pay(amount=1000)
+    await face.app.stripe.create_refund({"payment_intent": paid["stripe"]["payment_intent"]}, "elsewhere")
+    path = f"/payments/{paid['id']}/refund"
+    assert (await face.post(path, {"amount": 600}, key="k")).status_code in (400, 422)
+    async with face.app.engine.begin() as connection:  # as if we had died before keeping the answer
+        await connection.execute(
+            text(
+                "UPDATE idempotency_keys SET finished_at = NULL, response_status = NULL,"
+                " response_body = NULL, locked_at = to_timestamp(0)"
+            )
+        )
+    assert_problem(await face.post(path, {"amount": 600}, key="k"), 400, "stripe_refused")
+
+
+async def test_stripe_out_of_reach_leaves_no_refund(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    paid = await face.pay()
+    path = f"/payments/{paid['id']}/refund"
+    base = {"stripe_secret_key": "sk_test_abc", "stripe_api_base": "http://127.0.0.1:9"}
+    nowhere = StripeGateway(load_settings({}, require=(), stripe_max_retries=0, **base))
+    with monkeypatch.context() as down:
+        down.setattr(face.app.stripe, "_request", nowhere._request)
+        answers = await asyncio.gather(*(face.post(path, {}, key="k") for _ in range(3)))
+        assert {answer.status_code for answer in answers} == {503}
+        assert (await face.rows())["refunds"] == 0
+    assert (await face.post(path, {}, key="k")).status_code == 201
+    assert len(await face.stripe_refunds()) == 1
+    await nowhere.close()
+
+
+async def test_a_refund_that_failed_can_be_made_again(face: Face) -> None:
+    paid = await face.pay()
+    path = f"/payments/{paid['id']}/refund"
+    first = (await face.post(path, {})).json()
+    async with face.app.engine.begin() as connection:  # refund.failed came in
+        await connection.execute(
+            text("UPDATE refunds SET status = 'failed' WHERE id = :id"), {"id": first["id"]}
+        )
+        rows = await connection.execute(text("SELECT count(*) FROM refunds WHERE status = 'failed'"))
+        assert rows.scalar_one() == 1
+    # our books let it be asked again; the sandbox, which knows of no failure, says no
+    assert (await face.post(path, {})).json()["code"] in ("refund_exceeds_available", "stripe_refused")
+
+
+async def test_a_payment_in_yen_has_no_decimals(face: Face) -> None:
+    paid = await face.pay(amount=500, currency="jpy")
+    answer = await face.post(f"/payments/{paid['id']}/refund", {"amount": 499})
+    assert (answer.json()["amount"], answer.json()["currency"]) == (499, "jpy")
