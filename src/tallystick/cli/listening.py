@@ -7,18 +7,12 @@ from typing import Annotated
 
 import typer
 
-from tallystick.errors import ConfigurationError
+from tallystick.embedded.sockets import listen
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Fd = Annotated[int | None, typer.Option(help="Listen on this inherited socket instead.")]
 
 
-def listen(host: str, port: int, fd: int | None = None) -> socket.socket:
-    """A listening socket, or the inherited one. Raises ConfigurationError when the address is taken."""
-    if fd is not None:
-        return socket.socket(fileno=fd)
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise ConfigurationError(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
+def socket_for(host: str, port: int, fd: int | None) -> socket.socket:
+    """The inherited socket, else a new one. Raises ConfigurationError when the address cannot be had."""
+    return socket.socket(fileno=fd) if fd is not None else listen(host, port)

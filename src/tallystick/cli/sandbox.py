@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 import uvloop
 
-from tallystick.cli.listening import Fd, Host, listen
+from tallystick.cli.listening import Fd, Host, socket_for
 from tallystick.cli.output import out
 from tallystick.monitoring import logging
 from tallystick.sandbox import server
@@ -23,7 +23,7 @@ def sandbox(
 ) -> None:
     """Run the Stripe sandbox alone."""
     logging.configure()
-    sock = listen(host, port, fd)
+    sock = socket_for(host, port, fd)
     config = server.SandboxConfig(data_dir=data_dir, seed=seed)
 
     def ready(url: str) -> None:

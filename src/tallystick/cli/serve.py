@@ -11,7 +11,7 @@ import uvloop
 
 from tallystick.api.server import create_app
 from tallystick.app import open_app
-from tallystick.cli.listening import Fd, Host, listen
+from tallystick.cli.listening import Fd, Host, socket_for
 from tallystick.cli.output import out
 from tallystick.monitoring import logging
 from tallystick.settings import Settings, load_settings
@@ -25,7 +25,7 @@ def serve(
     """Serve the HTTP API."""
     settings = load_settings()
     logging.configure(level=settings.log_level, form=settings.log_format)
-    sock = listen(host, port, fd)
+    sock = socket_for(host, port, fd)
     if fd is None:
         out.print(f"The API listens on http://{host}:{sock.getsockname()[1]}")
     uvloop.run(_serve(settings, sock))

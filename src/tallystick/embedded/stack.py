@@ -26,6 +26,7 @@ from tallystick.db.session import open_engine
 from tallystick.embedded.credentials import Credentials
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.processes import Progress, spawn, wait
+from tallystick.embedded.sockets import listen
 from tallystick.embedded.valkey import EmbeddedValkey
 from tallystick.errors import ConfigurationError
 from tallystick.events.catalog import EVENTS
@@ -90,7 +91,7 @@ class Stack:
 
     def _start(self) -> Urls:
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        api = _listen(self.host, self.port)
+        api = listen(self.host, self.port)
         api_url = f"http://{_for_url(self.host)}:{api.getsockname()[1]}"
         self._environment = dict(self.environ)
         self._environment.update(self._step("PostgreSQL and Valkey", self._start_servers))
@@ -172,7 +173,7 @@ class Stack:
         return urls
 
     def _start_sandbox(self) -> str:
-        sock = _listen("127.0.0.1", 0)
+        sock = listen("127.0.0.1", 0)
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         self._part("sandbox", ["sandbox", "--data-dir", str(self.data_dir / "sandbox")], sock)
         self._wait_for(f"{url}/_control/state", "sandbox")
@@ -266,14 +267,6 @@ def _register_endpoint(sandbox_url: str, url: str, credentials: Credentials) -> 
     credentials.write("webhook_endpoint", made["id"])
     credentials.write("webhook_secret", made["secret"])
     return str(made["secret"])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise ConfigurationError(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
 
 
 def _for_url(host: str) -> str:

@@ -1,0 +1,101 @@
+"""Money is exact, and rounding happens in one place."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tallystick.money import (
+    CURRENCIES,
+    Money,
+    UnknownCurrencyError,
+    allocate,
+    charge_problem,
+    convert,
+    decimal_text,
+    fraction,
+)
+
+AMOUNTS = st.integers(min_value=-(10**15), max_value=10**15)
+
+
+def test_money_adds_only_within_a_currency() -> None:
+    assert Money(150, "usd") + Money(50, "usd") - Money(1, "usd") == Money(199, "usd")
+    with pytest.raises(ValueError, match="do not add up"):
+        Money(1, "usd") + Money(1, "eur")
+
+
+@pytest.mark.parametrize("amount", [1.0, "1", True, None, Decimal(1)])
+def test_an_amount_is_an_int_and_nothing_else(amount: object) -> None:
+    with pytest.raises(TypeError):
+        Money(amount, "usd")  # type: ignore[arg-type]
+
+
+def test_unknown_and_upper_case_currencies_are_refused() -> None:
+    for code in ("usx", "USD", ""):
+        with pytest.raises(UnknownCurrencyError):
+            Money(1, code)
+
+
+@pytest.mark.parametrize(
+    ("amount", "code", "text"),
+    [(123456, "usd", "1,234.56"), (-5, "eur", "-0.05"), (5000, "jpy", "5,000"), (12340, "kwd", "12.340")],
+)
+def test_decimal_text_follows_the_currency(amount: int, code: str, text: str) -> None:
+    assert decimal_text(amount, code) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "rate", "rounded"), [(5, "0.5", 2), (15, "0.1", 2), (25, "0.1", 2), (-5, "0.5", -2)]
+)
+def test_halves_round_to_even(amount: int, rate: str, rounded: int) -> None:
+    assert fraction(amount, Decimal(rate)) == rounded
+
+
+def test_conversion_shifts_between_exponents() -> None:
+    assert convert(1000, "usd", "jpy", Decimal("150.5")) == 1505
+    assert convert(1505, "jpy", "usd", Decimal("0.00664452")) == 1000
+    assert convert(1000, "usd", "kwd", Decimal("0.307")) == 3070
+
+
+@given(AMOUNTS, st.lists(st.integers(min_value=0, max_value=10**6), min_size=1).filter(sum))
+def test_allocation_loses_nothing_and_is_fair(amount: int, weights: list[int]) -> None:
+    shares = allocate(amount, weights)
+    assert sum(shares) == amount
+    for share, weight in zip(shares, weights, strict=True):
+        assert abs(share * sum(weights) - amount * weight) < sum(weights)
+
+
+@pytest.mark.parametrize("weights", [[], [0, 0], [1, -1, 5]])
+def test_allocation_refuses_weights_that_share_nothing(weights: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"Weights|arg"):
+        allocate(100, weights)
+
+
+@pytest.mark.parametrize(
+    ("amount", "code", "fine"),
+    [
+        (50, "usd", True), (49, "usd", False), (30, "gbp", True), (17499, "huf", False),
+        (100_000_000, "usd", False), (1000, "isk", True), (1050, "isk", False), (1000, "ugx", True),
+        (1001, "ugx", False), (1230, "kwd", True), (1234, "kwd", False), (0, "xof", False), (1, "xof", True),
+    ],
+)  # fmt: skip
+def test_what_stripe_would_refuse_is_refused_first(amount: int, code: str, fine: bool) -> None:
+    assert (charge_problem(amount, code) is None) is fine
+
+
+def test_the_table_has_every_exponent_as_stripe_documents_it() -> None:
+    exponents = {code: row.exponent for code, row in CURRENCIES.items()}
+    assert {code for code, exponent in exponents.items() if exponent == 0} == set(
+        "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split()
+    )
+    assert {code for code, exponent in exponents.items() if exponent == 3} == {
+        "bhd",
+        "jod",
+        "kwd",
+        "omr",
+        "tnd",
+    }
