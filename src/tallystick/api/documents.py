@@ -66,7 +66,7 @@ def build_api(app: App) -> FastAPI:
 async def _on_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, TallystickError)
     if error.status >= 500:
-        log.error("request_refused", code=error.code, detail=error.detail)
+        log.error("request_refused", code=error.code, detail=error.detail, cause=repr(error.__cause__)[:300])
     return problem_response(error, request_id(request))
 
 

@@ -169,10 +169,18 @@ class StripeGateway:
         except stripe.StripeError as error:
             # "from None": the SDK's error holds the request's answer whole, and may quote the key
             raise failure(error, uncertain=known.uncertain, secret=self._secret) from None
+        except (AttributeError, TypeError, ValueError) as error:  # the SDK trips over what Stripe never sends
+            raise _unreadable() from error
         finally:
             tries.reset(token)
         found = orjson.loads(response.body)
+        if not isinstance(found, dict):
+            raise _unreadable()
         return StripeAnswer(found, stripe_time(response.headers), is_replay(response.headers))
+
+
+def _unreadable() -> UnavailableError:
+    return UnavailableError("What answered is not Stripe, or cannot be read.", outcome_unknown=True)
 
 
 def _path(*parts: str) -> str:
