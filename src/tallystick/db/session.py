@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -23,11 +23,13 @@ def open_engine(settings: Settings) -> AsyncEngine:
     Raises ConfigurationError when the URL cannot be read.
     """
     try:
-        url = make_url(settings.database_url).set(drivername="postgresql+asyncpg")
-    except ValueError as error:
+        url = make_url(settings.database_url)
+    except (ArgumentError, ValueError) as error:
         raise ConfigurationError("DATABASE_URL is not a database URL.") from error
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise ConfigurationError("DATABASE_URL is not the URL of a PostgreSQL database.")
     return create_async_engine(
-        url,
+        url.set(drivername="postgresql+asyncpg"),
         pool_size=settings.database_pool_size,
         max_overflow=0,
         pool_timeout=settings.database_timeout_s,

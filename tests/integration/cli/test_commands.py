@@ -1,0 +1,145 @@
+"""The short commands on a real database: tables for people, JSON for machines, errors in words."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.builders import StripeStory
+from tests.road import Road
+
+from tallystick.cli import main
+from tallystick.embedded import EmbeddedPostgres
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def tallystick(*arguments: str, **env: str) -> Ended:
+    """Run a command in this process, with nothing of ours in the environment but ``env``."""
+    ours = ("TALLYSTICK_", "STRIPE_", "DATABASE_URL", "REDIS_URL")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with (
+        mock.patch.dict(os.environ, {**clean, "COLUMNS": "160", **env}, clear=True),
+        mock.patch.object(sys, "argv", ["tallystick", *arguments]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+def answered(*arguments: str, **env: str) -> Any:
+    ended = tallystick(*arguments, "--json", **env)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+@pytest.fixture
+async def paid(engine: AsyncEngine) -> None:
+    """One payment with its fee in the books, and an event of a type that nobody acts on."""
+    story = StripeStory()
+    story.succeed(story.intent(2500, "eur", ours="pay_" + "0" * 26))
+    story.event("customer.created", {"id": "cus_1", "object": "customer"})
+    road = Road(engine, story)
+    await road.deliver(story.events)
+    await road.finish()
+
+
+def test_keys_are_created_listed_without_secret_and_revoked(database_url: str) -> None:
+    made = answered("keys", "create", "shop", "--scope", "payments:read", DATABASE_URL=database_url)
+    assert made["api_key"].startswith("tsk_")
+    listed = tallystick("keys", "list", "--json", DATABASE_URL=database_url)
+    assert made["api_key"] not in listed.stdout
+    [row] = json.loads(listed.stdout)["data"]
+    assert (row["id"], row["name"], row["scopes"]) == (made["id"], "shop", ["payments:read"])
+    assert tallystick("keys", "revoke", made["id"], DATABASE_URL=database_url).returncode == 0
+    again = tallystick("keys", "revoke", made["id"], DATABASE_URL=database_url)
+    assert (again.returncode, made["id"] in again.stderr) == (1, True)
+    assert answered("keys", "list", DATABASE_URL=database_url)["data"][0]["revoked_at"] is not None
+
+
+def test_an_unknown_scope_is_refused(database_url: str) -> None:
+    ended = tallystick("keys", "create", "shop", "--scope", "everything", DATABASE_URL=database_url)
+    assert ended.returncode == 2
+    assert "everything" in ended.stderr
+
+
+def test_the_trial_balance_balances(database_url: str, paid: None) -> None:
+    books = answered("ledger", "trial-balance", DATABASE_URL=database_url)
+    assert books["totals"] == {"eur": {"debit": 2500, "credit": 2500}}
+    balances = {row["account"]: row["balance"] for row in books["data"]}
+    assert balances["assets:stripe:clearing"] == 0
+    assert balances["revenue:payments"] == 2500
+    shown = tallystick("ledger", "trial-balance", DATABASE_URL=database_url).stdout
+    assert "25.00" in shown
+    assert "assets:stripe:balance" in shown
+
+
+def test_events_are_listed_latest_first_and_by_state(database_url: str, paid: None) -> None:
+    rows = answered("events", "list", DATABASE_URL=database_url)["data"]
+    assert {row["status"] for row in rows} == {"processed", "ignored"}
+    [ignored] = answered("events", "list", "--status", "ignored", DATABASE_URL=database_url)["data"]
+    assert ignored["type"] == "customer.created"
+    [one] = answered("events", "list", "--limit", "1", DATABASE_URL=database_url)["data"]
+    assert one["received_at"] == max(row["received_at"] for row in rows)
+    assert "charge.succeeded" in tallystick("events", "list", DATABASE_URL=database_url).stdout
+
+
+def test_migrate_makes_the_schema_and_can_be_repeated(postgres: EmbeddedPostgres) -> None:
+    url = postgres.url("migrate_command")
+    before = tallystick("keys", "list", DATABASE_URL=url)
+    assert (before.returncode, "tallystick migrate" in before.stderr) == (1, True)
+    for _ in range(2):
+        assert tallystick("migrate", DATABASE_URL=url).returncode == 0
+    assert answered("keys", "list", DATABASE_URL=url) == {"data": []}
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("", "DATABASE_URL"),
+        ("nonsense", "not a database URL"),
+        ("mysql://localhost/books", "not the URL of a PostgreSQL database"),
+        ("postgresql://nobody:hunter2@127.0.0.1:1/none", "database cannot be reached"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_told_in_words(url: str, words: str) -> None:
+    ended = tallystick("ledger", "trial-balance", DATABASE_URL=url)
+    assert ended.returncode == 1
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "hunter2" not in ended.stderr
+
+
+def test_serve_names_every_setting_that_is_missing() -> None:
+    ended = tallystick("serve")
+    assert ended.returncode == 1
+    for name in ("DATABASE_URL", "REDIS_URL", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"):
+        assert name in ended.stderr
+
+
+def test_help_names_every_command_and_the_version_is_told() -> None:
+    shown = tallystick("--help").stdout
+    for command in ("up", "demo", "serve", "worker", "sandbox", "migrate", "keys", "events", "ledger"):
+        assert command in shown
+    assert tallystick("--version").stdout.strip().count(".") == 2
+    assert tallystick("no-such-command").returncode == 2
