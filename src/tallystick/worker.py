@@ -65,7 +65,6 @@ class Worker:
     def stop(self) -> None:
         """Finish the batches in hand, then return from ``run``."""
         self._stopping.set()
-        self._settle_now.set()
 
     async def run(self) -> None:
         """Work until ``stop`` is called."""
@@ -75,12 +74,15 @@ class Worker:
                 ("consume", self._consume),
                 ("sweep", self._sweep),
                 ("reclaim", self._reclaim),
-                ("settle", self._settle),
             ):
                 group.create_task(self._repeat(name, step), name=name)
-        for task in list(self._asking.values()):
+            settling = group.create_task(self._repeat("settle", self._settle), name="settle")
+            await self._stopping.wait()
+            settling.cancel()  # a long list of movements is taken up again by the next pull
+        asking = list(self._asking.values())
+        for task in asking:
             task.cancel()
-        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+        await asyncio.gather(*asking, return_exceptions=True)
         log.info("worker_stopped", consumer=self._consumer)
 
     async def _repeat(self, name: str, step: Callable[[], Awaitable[None]]) -> None:

@@ -32,16 +32,16 @@ def show_payment(title: str, payment: dict[str, Any]) -> Panel:
 
 
 def _entries(ledger: list[dict[str, Any]]) -> Table:
+    """Each ledger transaction under its effect key; debits and credits in columns of their own."""
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in ("effect", "account", "currency"):
-        table.add_column(column, overflow="fold")
-    table.add_column("debit", justify="right")
-    table.add_column("credit", justify="right")
+    table.add_column("effect and accounts", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("debit", justify="right", no_wrap=True)
+    table.add_column("credit", justify="right", no_wrap=True)
     for transaction in ledger:
-        effect = transaction["effect_key"]
+        table.add_row(Text(transaction["effect_key"], style="cyan"))
         for entry in transaction["entries"]:
             shown = decimal_text(entry["amount"], entry["currency"])
             sides = (shown, "") if entry["direction"] == "debit" else ("", shown)
-            table.add_row(effect, entry["account"], entry["currency"].upper(), *sides)
-            effect = ""
+            table.add_row(f"  {entry['account']}", entry["currency"].upper(), *sides)
     return table

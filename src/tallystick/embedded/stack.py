@@ -94,11 +94,12 @@ class Stack:
         api = listen(self.host, self.port)
         api_url = f"http://{_for_url(self.host)}:{api.getsockname()[1]}"
         self._environment = dict(self.environ)
+        sandbox_url = None if given("stripe_secret_key", self.environ) else self._launch_sandbox()
         self._environment.update(self._step("PostgreSQL and Valkey", self._start_servers))
         credentials = Credentials(self.data_dir)
-        sandbox_url = None
-        if not given("stripe_secret_key", self.environ):
-            sandbox_url = self._step("Stripe sandbox", self._start_sandbox)
+        if sandbox_url is not None:
+            state_url = f"{sandbox_url}/_control/state"
+            self._step("Stripe sandbox", lambda: self._wait_for(state_url, "sandbox"))
             secret = _register_endpoint(sandbox_url, f"{api_url}/webhooks/stripe", credentials)
             self._environment.update(
                 STRIPE_API_BASE=sandbox_url, STRIPE_SECRET_KEY=SANDBOX_KEY, STRIPE_WEBHOOK_SECRET=secret
@@ -107,7 +108,7 @@ class Stack:
         api_key = self._step("Database schema", lambda: asyncio.run(_prepare(settings, credentials)))
         self._part("api", ["serve"], api)
         self._part("worker", ["worker"], None)
-        self._step("API and worker", lambda: self._wait_until_ready(api_url))
+        self._step("API and worker", lambda: self._wait_for(f"{api_url}/readyz", "api"))
         return Urls(
             api=api_url,
             sandbox=sandbox_url,
@@ -172,12 +173,11 @@ class Stack:
             urls["REDIS_URL"] = self._valkey.url()
         return urls
 
-    def _start_sandbox(self) -> str:
+    def _launch_sandbox(self) -> str:
+        """Let the sandbox come up while the database does; returns its URL."""
         sock = listen("127.0.0.1", 0)
-        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         self._part("sandbox", ["sandbox", "--data-dir", str(self.data_dir / "sandbox")], sock)
-        self._wait_for(f"{url}/_control/state", "sandbox")
-        return url
+        return f"http://127.0.0.1:{sock.getsockname()[1]}"
 
     def _part(self, name: str, arguments: list[str], sock: socket.socket | None) -> None:
         listen = ["--fd", str(sock.fileno())] if sock else []
@@ -213,9 +213,6 @@ class Stack:
         part.restarts = 0 if time.monotonic() - part.started_at > 30 else part.restarts + 1
         self.on_progress(f"The {part.name} ended (exit status {code}); starting it again")
         self._launch(part)
-
-    def _wait_until_ready(self, api_url: str) -> None:
-        self._wait_for(f"{api_url}/readyz", "api")
 
     def _wait_for(self, url: str, name: str) -> None:
         """Poll until the part answers 200. Raises ConfigurationError with its log when it ends instead."""
