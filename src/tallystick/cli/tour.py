@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tallystick.cli.output import err, table
 from tallystick.embedded.stack import SANDBOX_KEY
+from tallystick.errors import ConfigurationError
 from tallystick.money import decimal_text
 
 _PATIENCE_S: Final = 30.0
@@ -49,6 +50,8 @@ class Tour:
             ("One webhook delivered 5 times", self._webhook_5_times),
         )
         async with self._api, self._stripe:
+            if (await self._api.get("/payments", params={"limit": 1})).raise_for_status().json()["data"]:
+                raise ConfigurationError("The demo wants an empty database, and DATABASE_URL has payments.")
             shown: list[tuple[str, str]] = []
             for title, stop in stops:
                 async with self._timed(title):

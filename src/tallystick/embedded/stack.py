@@ -95,7 +95,7 @@ class Stack:
         api_url = f"http://{_for_url(self.host)}:{api.getsockname()[1]}"
         self._environment = dict(self.environ)
         sandbox_url = None if given("stripe_secret_key", self.environ) else self._launch_sandbox()
-        self._environment.update(self._step("PostgreSQL and Valkey", self._start_servers))
+        self._start_servers()
         credentials = Credentials(self.data_dir)
         if sandbox_url is not None:
             state_url = f"{sandbox_url}/_control/state"
@@ -161,17 +161,16 @@ class Stack:
         self.on_progress(f"Ready: {what} ({time.monotonic() - started:.1f} s)")
         return result
 
-    def _start_servers(self) -> dict[str, str]:
-        urls: dict[str, str] = {}
+    def _start_servers(self) -> None:
+        """PostgreSQL and Valkey, each unless the environment names another."""
         if not given("database_url", self.environ):
-            self._postgres = EmbeddedPostgres(self.data_dir, on_progress=self.on_progress)
-            self._postgres.start()
-            urls["DATABASE_URL"] = self._postgres.url()
+            postgres = self._postgres = EmbeddedPostgres(self.data_dir, on_progress=self.on_progress)
+            self._step("PostgreSQL", postgres.start)
+            self._environment["DATABASE_URL"] = postgres.url()
         if not given("redis_url", self.environ):
-            self._valkey = EmbeddedValkey(self.data_dir, on_progress=self.on_progress)
-            self._valkey.start()
-            urls["REDIS_URL"] = self._valkey.url()
-        return urls
+            valkey = self._valkey = EmbeddedValkey(self.data_dir, on_progress=self.on_progress)
+            self._step("Valkey", valkey.start)
+            self._environment["REDIS_URL"] = valkey.url()
 
     def _launch_sandbox(self) -> str:
         """Let the sandbox come up while the database does; returns its URL."""
