@@ -35,25 +35,26 @@ SELECT request_hash, resource_id, response_status, response_body, locked_at,
 _TAKE_OVER: Final = text("""
 UPDATE idempotency_keys SET locked_at = clock_timestamp()
  WHERE api_key_id = :api_key AND key = :key AND finished_at IS NULL AND locked_at = :seen
-RETURNING key
+RETURNING locked_at
 """)
 
 _START: Final = text("""
 INSERT INTO idempotency_keys (api_key_id, key, request_hash, resource_id, locked_at)
 VALUES (:api_key, :key, :request_hash, :resource, clock_timestamp())
 ON CONFLICT (api_key_id, key) DO NOTHING
-RETURNING key
+RETURNING locked_at
 """)
 
+# Both only under the lock that the claim took: not when the start was rolled back or another took over.
 _FINISH: Final = text("""
 UPDATE idempotency_keys SET response_status = :status, response_body = :body, finished_at = now()
- WHERE api_key_id = :api_key AND key = :key AND finished_at IS NULL
+ WHERE api_key_id = :api_key AND key = :key AND finished_at IS NULL AND locked_at = :locked_at
 """)
 
 # A lock of 1970 is older than any limit: the next request takes over at once.
 _RELEASE: Final = text("""
 UPDATE idempotency_keys SET locked_at = to_timestamp(0)
- WHERE api_key_id = :api_key AND key = :key AND finished_at IS NULL
+ WHERE api_key_id = :api_key AND key = :key AND finished_at IS NULL AND locked_at = :locked_at
 """)
 
 
@@ -92,7 +93,18 @@ class Claim:
 
     request: KeyedRequest | None = None
     resource_id: str | None = None
-    started: bool = False
+    locked_at: datetime | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether the key was taken, by this request or, for a resource begun earlier, by taking over."""
+        return self.locked_at is not None
+
+    @property
+    def held(self) -> dict[str, Any]:
+        """The row as this claim holds it, as parameters of the statements."""
+        assert self.request is not None
+        return {**self.request.row, "locked_at": self.locked_at}
 
     async def start(self, connection: AsyncConnection, resource_id: str) -> None:
         """Take the key in the caller's transaction, which writes the resource as well.
@@ -102,9 +114,10 @@ class Claim:
         if self.request is None or self.started:
             return
         row = {**self.request.row, "request_hash": self.request.digest, "resource": resource_id}
-        if (await connection.execute(_START, row)).first() is None:
+        locked_at = (await connection.execute(_START, row)).scalar()
+        if locked_at is None:
             raise StartedElsewhereError
-        self.started = True
+        self.locked_at = locked_at
 
     def stripe_key(self, resource_id: str, action: str) -> str:
         """The idempotency key for a call to Stripe that changes a resource which exists already."""
@@ -160,20 +173,17 @@ async def _look(engine: AsyncEngine, request: KeyedRequest, lock_s: float) -> St
             )
         if row.response_status is not None:
             return StoredAnswer(row.response_status, row.response_body)
-        if row.dead and await _take_over(connection, request, row.locked_at):
-            return Claim(request, resource_id=row.resource_id, started=True)
-        return None
-
-
-async def _take_over(connection: AsyncConnection, request: KeyedRequest, seen: datetime) -> bool:
-    """Of several that find the same dead lock one gets it."""
-    return (await connection.execute(_TAKE_OVER, {**request.row, "seen": seen})).first() is not None
+        if not row.dead:
+            return None
+        # of several that find the same dead lock one gets it
+        locked_at = (await connection.execute(_TAKE_OVER, {**request.row, "seen": row.locked_at})).scalar()
+        return Claim(request, row.resource_id, locked_at) if locked_at is not None else None
 
 
 async def finish(engine: AsyncEngine, claim: Claim, answer: StoredAnswer) -> None:
     """Keep the answer for all that come with the key later. No effect before ``start``."""
     if claim.request is not None and claim.started:
-        row = {**claim.request.row, "status": answer.status, "body": answer.body}
+        row = {**claim.held, "status": answer.status, "body": answer.body}
         async with engine.begin() as connection:
             await connection.execute(_FINISH, row)
 
@@ -182,4 +192,4 @@ async def release(engine: AsyncEngine, claim: Claim) -> None:
     """Nothing was decided: let the next request with the key go on at once. No effect before ``start``."""
     if claim.request is not None and claim.started:
         async with engine.begin() as connection:
-            await connection.execute(_RELEASE, claim.request.row)
+            await connection.execute(_RELEASE, claim.held)

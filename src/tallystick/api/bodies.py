@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 
@@ -16,7 +16,7 @@ from tallystick.ledger.statements import PostedTransaction
 from tallystick.payments import reading
 from tallystick.payments.status import PaymentStatus, RefundStatus
 
-METADATA_KEYS = 48
+METADATA_KEYS: Final = 48
 """Stripe takes 50; two are ours."""
 
 
@@ -24,12 +24,6 @@ def _storable(text: str) -> str:
     if "\0" in text:
         raise ValueError("must not contain a NUL character")
     return text
-
-
-def _few_keys(metadata: dict[str, str]) -> dict[str, str]:
-    if len(metadata) > METADATA_KEYS:
-        raise ValueError(f"must not have more than {METADATA_KEYS} keys")
-    return metadata
 
 
 def _text(longest: int, pattern: str | None = None) -> Any:
@@ -43,8 +37,7 @@ MetadataKey = Annotated[str, _text(40, r"^[^\[\]\x00]+$")]
 MetadataValue = Annotated[str, _text(500), AfterValidator(_storable)]
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
-    AfterValidator(_few_keys),
-    Field(description="Up to 48 pairs; keys must not begin with tallystick_", max_length=None),
+    Field(description="Keys must not begin with tallystick_", max_length=METADATA_KEYS),
 ]
 Currency = Annotated[
     str,

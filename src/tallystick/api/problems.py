@@ -56,6 +56,8 @@ def problem_headers(error: TallystickError) -> dict[str, str]:
         headers["Retry-After"] = str(error.retry_after)
     elif error.status == 503:
         headers["Retry-After"] = "2"
+    if error.status == 413:
+        headers["Connection"] = "close"  # the rest of the body is not read
     if error.code == "authentication_required":
         headers["WWW-Authenticate"] = 'Bearer realm="tallystick"'
     elif error.code == "invalid_api_key":

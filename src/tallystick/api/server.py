@@ -10,7 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,6 +31,8 @@ _SECURITY: Final = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
+_LONGEST_LENGTH: Final = 18
+"""Digits of a Content-Length that are worth reading."""
 _NOTHING_LOADS: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _PAGES: Final = ("/docs", "/redoc")
 _QUIET: Final = (WEBHOOK_PATH, "/healthz", "/readyz")
@@ -87,8 +89,6 @@ class _Front:
             return  # too late: the answer has begun
         allow = error.extra.pop("allow", None)
         headers = {"Allow": ", ".join(allow)} if allow else {}
-        if isinstance(error, BodyTooLargeError):
-            headers["Connection"] = "close"  # the rest of the body is not read
         await problem_response(error, answer.request_id, headers)(scope, receive, answer)
 
 
@@ -121,8 +121,8 @@ def _request_id(headers: Sequence[tuple[bytes, bytes]]) -> str:
 
 def _limited(receive: Receive, headers: Sequence[tuple[bytes, bytes]], limit: int) -> Receive:
     """``receive`` that raises BodyTooLargeError as soon as the body is known to pass the limit."""
-    declared: Any = dict(headers).get(b"content-length", b"0")
-    if declared.isdigit() and int(declared) > limit:
+    declared: bytes = dict(headers).get(b"content-length", b"0")
+    if declared.isdigit() and (len(declared) > _LONGEST_LENGTH or int(declared) > limit):
         raise _too_large(limit)
     seen = 0
 

@@ -11,7 +11,18 @@ from sqlalchemy import text
 from tests.integration.api.conftest import Face, open_face
 from tests.integration.api.test_refusals import assert_problem
 
+from tallystick.api.keys import create_key
 from tallystick.embedded import EmbeddedValkey
+from tallystick.errors import IdempotencyKeyInUseError
+from tallystick.idempotency import (
+    Claim,
+    StartedElsewhereError,
+    StoredAnswer,
+    enter,
+    finish,
+    keyed_request,
+    release,
+)
 from tallystick.settings import load_settings
 from tallystick.stripe_gateway.client import StripeGateway
 
@@ -225,3 +236,29 @@ async def test_a_command_whose_answer_was_lost_is_found_out(face: Face, action: 
     again = await face.post(path, {}, key="k")
     expected = {"confirm": "requires_capture", "capture": "succeeded", "cancel": "canceled"}
     assert (again.status_code, again.json()["status"]) == (200, expected[action])
+
+
+async def test_only_who_holds_the_lock_keeps_an_answer(face: Face) -> None:
+    """One request starts, is refused and rolls back; another starts; the first has no say in its answer."""
+    async with face.app.engine.begin() as connection:
+        api_key, _ = await create_key(connection, "x", ["admin"])
+    request = keyed_request(api_key, "k", "POST", "/x", b"{}")
+    first, second = Claim(request), Claim(request)
+    async with face.app.engine.connect() as connection:
+        await first.start(connection, "ref_1")
+        await connection.rollback()
+    async with face.app.engine.begin() as connection:
+        await second.start(connection, "ref_2")
+    with pytest.raises(StartedElsewhereError):
+        async with face.app.engine.begin() as connection:
+            await Claim(request).start(connection, "ref_3")
+    await finish(face.app.engine, first, StoredAnswer(422, b"first"))
+    await release(face.app.engine, first)
+    with pytest.raises(IdempotencyKeyInUseError):
+        await enter(face.app.engine, request, wait_s=0, lock_s=60)
+    taken = await enter(face.app.engine, request, wait_s=0, lock_s=0)
+    assert isinstance(taken, Claim)
+    assert taken.resource_id == "ref_2"
+    await finish(face.app.engine, second, StoredAnswer(201, b"second"))
+    await finish(face.app.engine, taken, StoredAnswer(201, b"taken"))
+    assert await enter(face.app.engine, request, wait_s=0, lock_s=60) == StoredAnswer(201, b"taken")

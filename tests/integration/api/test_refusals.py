@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from sqlalchemy import text
 from tests.conftest import Databases
 from tests.integration.api.conftest import Face, open_face
@@ -249,6 +250,9 @@ async def test_the_unexpected_is_a_500_that_tells_nothing(
         raise RuntimeError("a secret detail")
 
     monkeypatch.setattr("tallystick.payments.reading.list_payments", broken)
-    answer = await face.http.get("/payments")
+    with structlog.testing.capture_logs() as logged:
+        answer = await face.http.get("/payments")
     assert_problem(answer, 500, "internal_error")
     assert "secret detail" not in answer.text
+    assert [line["event"] for line in logged] == ["request_failed", "request"]
+    assert logged[0]["exc_info"]
