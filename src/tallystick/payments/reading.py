@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -115,7 +114,8 @@ async def list_payments(connection: AsyncConnection, *, limit: int, cursor: str 
         wanted = wanted.where(tuple_(payments.c.created_at, payments.c.id) < tuple_(*_read_cursor(cursor)))
     found = [_payment(row) for row in await connection.execute(wanted)]
     more = len(found) > limit
-    return Page(found[:limit], _cursor(found[limit - 1]) if more else None)
+    last = found[limit - 1] if more else None
+    return Page(found[:limit], _cursor_at(last.created_at, last.id) if last else None)
 
 
 async def get_refund(connection: AsyncConnection, refund_id: str) -> Refund:
@@ -175,9 +175,9 @@ def _no_payment(payment_id: str) -> NotFoundError:
     return NotFoundError(f"There is no payment {payment_id[:300]!r}.", param="id")
 
 
-def _cursor(payment: Payment) -> str:
-    microseconds = (payment.created_at - _EPOCH) // timedelta(microseconds=1)
-    return base64.urlsafe_b64encode(f"{microseconds}.{payment.id}".encode()).decode().rstrip("=")
+def _cursor_at(created_at: datetime, payment_id: str) -> str:
+    microseconds = (created_at - _EPOCH) // timedelta(microseconds=1)
+    return base64.urlsafe_b64encode(f"{microseconds}.{payment_id}".encode()).decode().rstrip("=")
 
 
 def _read_cursor(cursor: str) -> tuple[datetime, str]:
@@ -186,6 +186,7 @@ def _read_cursor(cursor: str) -> tuple[datetime, str]:
         text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
         microseconds, _, payment_id = text.partition(".")
         before = _EPOCH + timedelta(microseconds=int(microseconds))
-    except (ValueError, OverflowError, binascii.Error) as error:
+        checked_payment_id(payment_id)
+    except (ValueError, OverflowError, NotFoundError) as error:
         raise InvalidRequestError("The cursor is not one that a list gave.", param="cursor") from error
     return before, payment_id
