@@ -95,8 +95,10 @@ def _values(call: Call, params: dict[str, Any], old: Obj) -> Obj:
 
 
 def create(call: Call) -> Obj:
-    """POST /v1/customers."""
+    """POST /v1/customers; below a ``test_clock`` it lives in the clock's time."""
     params = dict(call.params)
+    clock = params.pop("test_clock", None)
+    call = call.living_in(clock)
     method = params.pop("payment_method", None)
     settings = params.pop("invoice_settings", None)
     ident = call.sandbox.ids.short("cus")
@@ -128,7 +130,7 @@ def create(call: Call) -> Obj:
         "preferred_locales": [],
         "shipping": None,
         "tax_exempt": "none",
-        "test_clock": None,
+        "test_clock": clock,
     }
     customer.update(_values(call, params, customer))
     call.store.put(customer)
@@ -168,13 +170,22 @@ def delete(call: Call) -> Obj:
 
 
 def list_all(call: Call) -> Obj:
-    """GET /v1/customers."""
-    return page(call, "customer", "/v1/customers")
+    """GET /v1/customers; those of test clocks are listed by ``test_clock`` only, as Stripe does."""
+    clock = call.params.get("test_clock")
+    return page(
+        call,
+        "customer",
+        "/v1/customers",
+        matches=lambda customer: customer["test_clock"] == clock,
+        ignore=("test_clock",),
+    )
 
 
 ROUTES: Final = [
-    Route("POST", "/v1/customers", create, Params({**_FIELDS, "payment_method": text()})),
-    Route("GET", "/v1/customers", list_all, listing(created=created, email=text(512))),
+    Route(
+        "POST", "/v1/customers", create, Params({**_FIELDS, "payment_method": text(), "test_clock": text()})
+    ),
+    Route("GET", "/v1/customers", list_all, listing(created=created, email=text(512), test_clock=text())),
     Route("GET", "/v1/customers/{}", retrieve),
     Route("POST", "/v1/customers/{}", update, Params(_FIELDS)),
     Route("DELETE", "/v1/customers/{}", delete),

@@ -18,11 +18,12 @@ from tallystick.sandbox import (
     payment_intents,
     payment_methods,
     refunds,
+    test_clocks,
     webhook_endpoints,
 )
 from tallystick.sandbox.routing import Route
 from tallystick.sandbox.state import Call
-from tallystick.sandbox.store import TableSpec
+from tallystick.sandbox.store import Obj, TableSpec
 
 FAMILIES: Final[list[ModuleType]] = [
     account,
@@ -36,11 +37,14 @@ FAMILIES: Final[list[ModuleType]] = [
     payment_intents,
     payment_methods,
     refunds,
+    test_clocks,
     webhook_endpoints,
 ]
-"""A module may have ``TABLES`` (its kinds of object), ``ROUTES`` and ``ACTIONS`` (what its timers do)."""
+"""A module may have ``TABLES`` (its kinds of object), ``ROUTES``, ``ACTIONS`` (what its timers do) and
+``LISTENERS`` (what it does when another family emits an event of a type)."""
 
 Action = Callable[[Call, str], None]
+Listener = Callable[[Call, Obj], None]
 
 
 def tables() -> list[TableSpec]:
@@ -56,3 +60,12 @@ def routes() -> list[Route]:
 def actions() -> dict[str, Action]:
     """What timers do, by name."""
     return {name: action for family in FAMILIES for name, action in getattr(family, "ACTIONS", {}).items()}
+
+
+def listeners() -> dict[str, list[Listener]]:
+    """What families do upon the events of others, by type, in the order of the families."""
+    heard: dict[str, list[Listener]] = {}
+    for family in FAMILIES:
+        for kind, hear in getattr(family, "LISTENERS", {}).items():
+            heard.setdefault(kind, []).append(hear)
+    return heard

@@ -24,7 +24,7 @@ class Application:
     """The ASGI application: the API, the control API, the customer's pages, and the lifespan."""
 
     def __init__(self, config: SandboxConfig) -> None:
-        self.sandbox = Sandbox(config, families.tables(), families.actions())
+        self.sandbox = Sandbox(config, families.tables(), families.actions(), families.listeners())
         self._api = Api(self.sandbox, Router(families.routes()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

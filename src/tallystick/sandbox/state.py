@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ class Sandbox:
         config: SandboxConfig,
         tables: list[TableSpec],
         actions: dict[str, Callable[[Call, str], None]],
+        listeners: dict[str, list[Callable[[Call, Obj], None]]] | None = None,
     ) -> None:
         self.config = config
         self.clock = config.clock
@@ -69,6 +70,8 @@ class Sandbox:
         self.ids = Ids(config.seed, self.clock.now)
         self.account_id = f"acct_1{self.ids.account}{self.ids.account}"
         self._actions = actions
+        self.listeners = listeners or {}
+        """By event type: what other families do in the same transaction, after the event."""
         self._settings = CurrentSettings(self.store, self._first_settings())
         self.idempotency = IdempotencyKeys(self.store)
         self.timers = Timers(self.store, self.clock, self._run_timer)
@@ -148,7 +151,10 @@ class Sandbox:
 
     def _run_timer(self, timer: Timer) -> None:
         try:
-            self._actions[timer.action](self.call(), timer.target)
+            call = self.call()
+            if timer.clock:  # what belongs to a test clock happens at its own time
+                call.now, call.clock = int(timer.due), timer.clock
+            self._actions[timer.action](call, timer.target)
         except Exception:
             self.store.rollback()
             logger.exception("The timer %s of %s failed and is given up.", timer.action, timer.target)
@@ -182,6 +188,8 @@ class Call:
     request_id: str | None = None
     idempotency_key: str | None = None
     base_url: str = ""
+    clock: str = ""
+    """The test clock in whose time ``now`` is; "" is the sandbox's own."""
 
     def __post_init__(self) -> None:
         self.version = self.version or self.sandbox.settings.api_version
@@ -205,18 +213,35 @@ class Call:
         return obj
 
     def emit(self, kind: str, obj: Obj, previous: Obj | None = None) -> None:
-        """Record an event; ``previous`` is what ``Store.change`` returned."""
+        """Record an event; ``previous`` is what ``Store.change`` returned. Events are made in real time."""
         self.sandbox.events.emit(
             kind,
             obj,
             previous,
             version=self.sandbox.settings.api_version,
-            now=self.now,
+            now=int(self.sandbox.clock.now()) if self.clock else self.now,
             request_id=self.request_id,
             idempotency_key=self.idempotency_key,
         )
+        for hear in self.sandbox.listeners.get(kind, ()):
+            hear(self, obj)
 
     def after(self, seconds: float, action: str, target: str) -> None:
-        """Have ``action`` run on ``target`` later."""
-        clock = self.sandbox.clock
-        self.sandbox.timers.add(action, target, clock.now() + seconds)
+        """Have ``action`` run on ``target`` later, in the time in which the call lives."""
+        start = self.now if self.clock else self.sandbox.clock.now()
+        self.sandbox.timers.add(action, target, start + seconds, self.clock)
+
+    def at(self, due: float, action: str, target: str) -> None:
+        """Have ``action`` run on ``target`` at ``due``, in the time in which the call lives."""
+        self.sandbox.timers.add(action, target, due, self.clock)
+
+    def living_in(self, clock: str | None) -> Call:
+        """This call in the frozen time of a test clock (an object's ``test_clock``); itself when None."""
+        if clock is None or clock == self.clock:
+            return self
+        found = self.find("test_helpers.test_clock", clock, param="test_clock")
+        return replace(self, now=found["frozen_time"], clock=clock)
+
+    def in_real_time(self) -> Call:
+        """This call in the sandbox's own time: payments ignore test clocks, as Stripe's do."""
+        return replace(self, now=int(self.sandbox.clock.now()), clock="") if self.clock else self

@@ -20,11 +20,15 @@ SPACE = "timer"
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """``action`` on the object ``target``, due at ``due`` (seconds since the epoch)."""
+    """``action`` on the object ``target``, due at ``due`` (seconds since the epoch).
+
+    ``clock`` names the test clock in whose time it is due; "" is the sandbox's own clock.
+    """
 
     action: str
     target: str
     due: float
+    clock: str = ""
 
 
 class Timers:
@@ -37,22 +41,45 @@ class Timers:
         self._count = itertools.count(1)
         self.pending: dict[str, Timer] = {}
         self._alarms: dict[str, Alarm] = {}
+        self._of_clock: dict[str, dict[str, None]] = {}
+        """The keys of each test clock's timers, so that nobody has to look through all."""
         self._named: dict[tuple[str, str], str] = {}
         store.add_space(SPACE, Space(self._dump, self._load))
 
-    def add(self, action: str, target: str, due: float) -> None:
-        """Set a timer; it is undone with the request that set it."""
+    def add(self, action: str, target: str, due: float, clock: str = "") -> None:
+        """Set a timer; it is undone with the request that set it. A test clock's waits for ``next_of``."""
         key = str(next(self._count))
-        self.pending[key] = Timer(action, target, due)
-        self._named[(action, target)] = key
+        self._keep(key, Timer(action, target, due, clock))
         self._store.touch(SPACE, key)
         self._store.on_rollback(lambda: self._drop(key))
-        self._alarms[key] = self._clock.call_at(due, lambda: self.fire(key))
+        self._ring(key)
 
     def start(self) -> None:
         """Set the alarms of the timers that a restart brought back."""
-        for key, timer in self.pending.items():
-            self._alarms[key] = self._clock.call_at(timer.due, lambda key=key: self.fire(key))  # type: ignore[misc]
+        for key in self.pending:
+            self._ring(key)
+
+    def next_of(self, clock: str, until: float) -> str | None:
+        """The key of a test clock's earliest timer that is due by ``until``; of a tie, the one set first."""
+        due = [(self.pending[key].due, int(key)) for key in self._of_clock.get(clock, ())]
+        first = min(due, default=None)
+        return str(first[1]) if first is not None and first[0] <= until else None
+
+    def drop_of(self, clock: str) -> None:
+        """Call off all timers of a test clock that goes away."""
+        for timer in [self.pending[key] for key in self._of_clock.get(clock, ())]:
+            self.take(timer.action, timer.target)
+
+    def _keep(self, key: str, timer: Timer) -> None:
+        self.pending[key] = timer
+        self._named[(timer.action, timer.target)] = key
+        if timer.clock:
+            self._of_clock.setdefault(timer.clock, {})[key] = None
+
+    def _ring(self, key: str) -> None:
+        timer = self.pending[key]
+        if not timer.clock:
+            self._alarms[key] = self._clock.call_at(timer.due, lambda: self.fire(key))
 
     def fire(self, key: str) -> None:
         """Run a timer now; nothing happens when it has already gone off."""
@@ -95,19 +122,22 @@ class Timers:
         timer = self.pending.pop(key, None)
         if timer is not None and self._named.get((timer.action, timer.target)) == key:
             del self._named[(timer.action, timer.target)]
+        if timer is not None and timer.clock:
+            of_clock = self._of_clock[timer.clock]
+            del of_clock[key]
+            if not of_clock:
+                del self._of_clock[timer.clock]
         return timer
 
     def _bring_back(self, key: str, timer: Timer) -> None:
-        self.pending[key] = timer
-        self._named[(timer.action, timer.target)] = key
-        self._alarms[key] = self._clock.call_at(timer.due, lambda: self.fire(key))
+        self._keep(key, timer)
+        self._ring(key)
 
     def _dump(self, key: str) -> bytes | None:
         timer = self.pending.get(key)
-        return None if timer is None else orjson.dumps([timer.action, timer.target, timer.due])
+        return None if timer is None else orjson.dumps([timer.action, timer.target, timer.due, timer.clock])
 
     def _load(self, key: str, body: bytes) -> None:
-        action, target, due = orjson.loads(body)
-        self.pending[key] = Timer(action, target, due)
-        self._named[(action, target)] = key
+        action, target, due, *clock = orjson.loads(body)
+        self._keep(key, Timer(action, target, due, *clock))
         self._count = itertools.count(max(int(key) + 1, next(self._count)))
