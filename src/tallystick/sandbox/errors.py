@@ -55,6 +55,11 @@ def invalid(message: str, *, param: str | None = None, code: str | None = None) 
     return StripeError(400, message, param=param, code=code)
 
 
+def unknown_parameter(name: str) -> StripeError:
+    """400 ``parameter_unknown``: the call, or the caller's API version, has no such parameter."""
+    return invalid(f"Received unknown parameter: {name}", param=name, code="parameter_unknown")
+
+
 def refused(message: str, *, code: str | None = None, param: str | None = None, **fields: Any) -> StripeError:
     """400: the parameters are well-formed, but the object's state does not allow the call."""
     return StripeError(400, message, code=code, param=param, stored=True, **fields)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from tallystick import money
-from tallystick.sandbox.errors import StripeError, invalid
+from tallystick.sandbox.errors import StripeError, invalid, unknown_parameter
 from tallystick.sandbox.forms import Form
 
 Check = Callable[[Any, str], Any]
@@ -145,7 +145,7 @@ class Params:
             inner = f"{name}[{key}]" if name else key
             check = self.fields.get(key)
             if check is None:
-                raise invalid(f"Received unknown parameter: {inner}", param=inner, code="parameter_unknown")
+                raise unknown_parameter(inner)
             typed[key] = check(item, inner)
         for key in self._required:
             if key not in typed:

@@ -11,7 +11,7 @@ import orjson
 
 from tallystick import money
 from tallystick.sandbox.store import Space, Store
-from tallystick.sandbox.versions import NEWEST
+from tallystick.sandbox.versions import DEFAULT
 
 SPACE = "settings"
 KEY = "account"
@@ -47,7 +47,7 @@ class Settings:
         }
     )
     """Keyed ``from:to``."""
-    api_version: str = NEWEST
+    api_version: str = DEFAULT
     latency_ms: tuple[int, int] = (0, 0)
     """Every answer waits a random time in this range."""
 

@@ -12,6 +12,8 @@ from typing import Any, Final, Protocol
 from tallystick.sandbox.store import Obj
 
 NEWEST: Final = "2026-10-28.endive"
+DEFAULT: Final = "2026-08-26.dahlia"
+"""A new account's version. The Stripe CLI sends none, and some of its fixtures would be refused in endive."""
 ENDIVE: Final = "2026-09-30.endive"
 DAHLIA: Final = "2026-03-25.dahlia"
 CLOVER: Final = "2025-09-30.clover"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
@@ -14,6 +15,8 @@ import aiohttp
 import stripe
 from aiohttp import web
 from tests.integration.sandbox.spec import problems
+
+from tallystick.sandbox import versions
 
 TRANSPORTS = ("requests", "httpx", "aiohttp")
 
@@ -73,6 +76,21 @@ class Receiver:
         assert not found, found
 
 
+@contextlib.asynccontextmanager
+async def listening(receiver: Receiver) -> AsyncIterator[None]:
+    """A receiver that serves for one block."""
+    app = web.Application()
+    app.router.add_post("/hook", receiver.take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
 stripe.HTTPClient.INITIAL_DELAY = 0.01  # the SDK's own pause before a retry is half a second
 
 
@@ -129,7 +147,7 @@ class Sdk:
 
 
 class Raw:
-    """Bare HTTP, for what the SDK does not show or would not send."""
+    """Bare HTTP, for what the SDK does not show or would not send; in the SDK's version."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self.url = url
@@ -139,7 +157,8 @@ class Raw:
         self, method: str, path: str, data: Any = None, *, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, Any], dict[str, str]]:
         """Status, JSON and headers (lower case). ``data`` is a form, or raw."""
-        sent = {"Authorization": "Bearer sk_test_sandbox", **(headers or {})}
+        own = {"Authorization": "Bearer sk_test_sandbox", "Stripe-Version": versions.NEWEST}
+        sent = {**own, **(headers or {})}
         async with self._session.request(method, self.url + path, data=data, headers=sent) as answer:
             body = await answer.json()
             if path.startswith("/v1/"):
