@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from typing import Final
 
 MAX_CHARGE: Final = 99_999_999
@@ -128,6 +128,11 @@ def decimal_text(amount: int, code: str) -> str:
 def round_minor(value: Decimal) -> int:
     """Round a number of minor units half to even, as IEEE 754 and most ledgers do."""
     return int(value.quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+
+
+def round_half_up(value: Decimal) -> int:
+    """Round a number of minor units half away from zero, as Stripe rounds taxes and decimal unit amounts."""
+    return int(value.quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
 def fraction(amount: int, rate: Decimal) -> int:
