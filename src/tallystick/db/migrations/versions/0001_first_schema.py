@@ -121,11 +121,11 @@ def upgrade() -> None:
         sa.Column("due_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("posted_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "body IS NOT NULL OR status IN ('wanted', 'missing')", name="ck_balance_transactions_body"
+            "body IS NOT NULL OR status IN ('wanted', 'missing')", name=op.f("ck_balance_transactions_body")
         ),
         sa.CheckConstraint(
             "status IN ('wanted', 'fetched', 'posted', 'missing', 'dead')",
-            name="ck_balance_transactions_status",
+            name=op.f("ck_balance_transactions_status"),
         ),
         sa.PrimaryKeyConstraint("id", name="pk_balance_transactions"),
     )
@@ -152,7 +152,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
             "type IN ('asset', 'liability', 'equity', 'revenue', 'contra_revenue', 'expense')",
-            name="ck_ledger_accounts_type",
+            name=op.f("ck_ledger_accounts_type"),
         ),
         sa.PrimaryKeyConstraint("id", name="pk_ledger_accounts"),
         sa.UniqueConstraint("id", "currency", name="uq_ledger_accounts_id_currency"),
@@ -172,7 +172,7 @@ def upgrade() -> None:
         sa.Column("rule_version", sa.SmallInteger(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("xact", Xid8(), server_default=sa.text("pg_current_xact_id()"), nullable=False),
-        sa.CheckConstraint("octet_length(digest) = 32", name="ck_ledger_transactions_digest"),
+        sa.CheckConstraint("octet_length(digest) = 32", name=op.f("ck_ledger_transactions_digest")),
         sa.PrimaryKeyConstraint("id", name="pk_ledger_transactions"),
         sa.UniqueConstraint("effect_key", name="uq_ledger_transactions_effect_key"),
     )
@@ -224,13 +224,14 @@ def upgrade() -> None:
         sa.Column("next_action", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.CheckConstraint("origin IN ('api', 'adopted')", name="ck_payments_origin"),
+        sa.CheckConstraint("origin IN ('api', 'adopted')", name=op.f("ck_payments_origin")),
         sa.CheckConstraint(
             "status IN ('unknown', 'requires_payment_method', 'requires_confirmation', 'requires_action', 'processing', 'requires_capture', 'canceled', 'succeeded')",
-            name="ck_payments_status",
+            name=op.f("ck_payments_status"),
         ),
         sa.CheckConstraint(
-            "amount >= 0 AND amount_capturable >= 0 AND amount_captured >= 0", name="ck_payments_amounts"
+            "amount >= 0 AND amount_capturable >= 0 AND amount_captured >= 0",
+            name=op.f("ck_payments_amounts"),
         ),
         sa.PrimaryKeyConstraint("id", name="pk_payments"),
         sa.UniqueConstraint("stripe_payment_intent", name="uq_payments_stripe_payment_intent"),
@@ -259,9 +260,9 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
             "status IN ('unknown', 'pending', 'requires_action', 'succeeded', 'canceled', 'failed')",
-            name="ck_refunds_status",
+            name=op.f("ck_refunds_status"),
         ),
-        sa.CheckConstraint("amount > 0", name="ck_refunds_amount"),
+        sa.CheckConstraint("amount > 0", name=op.f("ck_refunds_amount")),
         sa.PrimaryKeyConstraint("id", name="pk_refunds"),
         sa.UniqueConstraint("stripe_refund", name="uq_refunds_stripe_refund"),
     )
@@ -282,7 +283,7 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "status IN ('pending', 'processed', 'ignored', 'dead', 'discarded')",
-            name="ck_webhook_events_status",
+            name=op.f("ck_webhook_events_status"),
         ),
         sa.PrimaryKeyConstraint("id", name="pk_webhook_events"),
         sa.UniqueConstraint("seq", name="uq_webhook_events_seq"),
@@ -307,7 +308,7 @@ def upgrade() -> None:
         sa.Column("debits", sa.BigInteger(), nullable=False),
         sa.Column("credits", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.CheckConstraint("debits >= 0 AND credits >= 0", name="ck_account_balances_sums"),
+        sa.CheckConstraint("debits >= 0 AND credits >= 0", name=op.f("ck_account_balances_sums")),
         sa.ForeignKeyConstraint(
             ["account_id"], ["ledger_accounts.id"], name="fk_account_balances_account_id"
         ),
@@ -349,7 +350,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "(finished_at IS NULL) = (response_status IS NULL)", name="ck_idempotency_keys_finished"
+            "(finished_at IS NULL) = (response_status IS NULL)", name=op.f("ck_idempotency_keys_finished")
         ),
         sa.ForeignKeyConstraint(["api_key_id"], ["api_keys.id"], name="fk_idempotency_keys_api_key_id"),
         sa.PrimaryKeyConstraint("api_key_id", "key", name="pk_idempotency_keys"),
@@ -362,8 +363,8 @@ def upgrade() -> None:
         sa.Column("direction", sa.SmallInteger(), nullable=False),
         sa.Column("amount", sa.BigInteger(), nullable=False),
         sa.Column("currency", sa.Text(collation="C"), nullable=False),
-        sa.CheckConstraint("amount > 0", name="ck_ledger_entries_amount"),
-        sa.CheckConstraint("direction IN (1, -1)", name="ck_ledger_entries_direction"),
+        sa.CheckConstraint("amount > 0", name=op.f("ck_ledger_entries_amount")),
+        sa.CheckConstraint("direction IN (1, -1)", name=op.f("ck_ledger_entries_direction")),
         sa.ForeignKeyConstraint(
             ["account_id", "currency"],
             ["ledger_accounts.id", "ledger_accounts.currency"],
