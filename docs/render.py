@@ -1,0 +1,181 @@
+"""Writes the tables of the docs that come from the code, between ``<!-- generated: NAME -->`` and
+``<!-- end -->``. ``make docs`` runs it; ``--check`` only says which files are out of date.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from tallystick import errors
+from tallystick.api.documents import build_api
+from tallystick.api.routing import SCOPE
+from tallystick.app import open_app
+from tallystick.cli import build
+from tallystick.events.balance_transactions import COUNTER_ACCOUNTS
+from tallystick.events.catalog import EVENTS
+from tallystick.ledger import chart
+from tallystick.settings import CONNECTIONS, Settings, variable_name
+
+ROOT: Final = Path(__file__).parent.parent
+_BLOCK: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
+
+
+def pages() -> list[Path]:
+    """Every page that can hold generated tables."""
+    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def rendered(text: str) -> str:
+    """A page's text with its tables as the code has them now. Raises KeyError for an unknown name."""
+    return _BLOCK.sub(lambda found: f"{found[1]}{TABLES[found['name']]()}{found[4]}", text)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def _code(text: object) -> str:
+    return f"`{text}`"
+
+
+def settings() -> str:
+    """Every setting, those that are needed to start first."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "required" if name in CONNECTIONS else _default(field)
+        rows.append((_code(variable_name(name)), default, field.description or ""))
+    return _table(("variable", "default", "meaning"), rows)
+
+
+def _default(field: FieldInfo) -> str:
+    value: Any = field.default
+    if value is PydanticUndefined:
+        return ""
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    return _code(f"{value:g}" if isinstance(value, float) and value.is_integer() else value) if value else ""
+
+
+def events() -> str:
+    """Every event type that has a rule."""
+    return _table(
+        ("event type", "what it tells"), ((_code(spec.type), spec.meaning) for spec in EVENTS.values())
+    )
+
+
+def event_types() -> str:
+    """The event types alone, to paste into the endpoint's settings."""
+    return "```text\n" + "\n".join(EVENTS) + "\n```\n"
+
+
+def balance_transactions() -> str:
+    """Accounts, each with the kinds of balance transaction that post against it."""
+    by_account: dict[str, list[str]] = {}
+    for kind, account in COUNTER_ACCOUNTS.items():
+        by_account.setdefault(account, []).append(kind)
+    rows = [(", ".join(map(_code, kinds)), _code(account)) for account, kinds in by_account.items()]
+    rows.append(("anything else", _code(chart.SUSPENSE)))
+    return _table(("reporting category or type", "account on the other side"), rows)
+
+
+def error_codes() -> str:
+    """Every code of the error tree, in the order of the source."""
+    rows = []
+    for error in vars(errors).values():
+        if isinstance(error, type) and issubclass(error, errors.TallystickError):
+            when = re.sub(r"\s+", " ", (error.__doc__ or "").split("\n\n")[0]).replace("``", "`").strip()
+            if error is errors.TallystickError:
+                when = "An error that nobody foresaw; the log holds it under the request's id."
+            retryable = "yes" if error.retryable else "no"
+            rows.append((_code(error.code), str(error.status), retryable, when))
+    return _table(("code", "status", "retryable", "when"), rows)
+
+
+def routes() -> str:
+    """Every route with the scope that it needs."""
+    paths = asyncio.run(_openapi())["paths"]
+    rows = []
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            # the route's own first line says it better than the name of its function
+            summary = operation.get("description", operation.get("summary", "")).split("\n")[0].split(". ")[0]
+            scope = operation.get(SCOPE)
+            rows.append(
+                (_code(f"{method.upper()} {path}"), _code(scope) if scope else "none", summary.rstrip("."))
+            )
+    return _table(("route", "scope", "what it does"), rows)
+
+
+async def _openapi() -> dict[str, Any]:
+    """The description of the API; nothing is connected to for it."""
+    nowhere = Settings(
+        database_url="postgresql://nowhere/none",
+        redis_url="redis://nowhere",
+        stripe_secret_key=SecretStr("sk_test_none"),
+        stripe_webhook_secrets=(SecretStr("whsec_none"),),
+    )
+    async with open_app(nowhere) as app:
+        description: dict[str, Any] = build_api(app).openapi()
+        return description
+
+
+def commands() -> str:
+    """Every command of the command line."""
+    return _table(
+        ("command", "what it does"), ((_code(f"tallystick {name}"), text) for name, text in command_list())
+    )
+
+
+def command_list() -> list[tuple[str, str]]:
+    """Name and first sentence of every command, groups opened: ``("keys create", "Create …")``."""
+    found: list[tuple[str, str]] = []
+
+    def walk(command: Any, name: str) -> None:
+        children = getattr(command, "commands", None)
+        if children is None:
+            found.append((name, re.sub(r"\s+", " ", (command.help or "").split("\n\n")[0]).strip()))
+            return
+        for child, inner in children.items():
+            walk(inner, f"{name} {child}".strip())
+
+    walk(typer.main.get_command(build([])), "")
+    return found
+
+
+TABLES: Final[dict[str, Callable[[], str]]] = {
+    "settings": settings,
+    "events": events,
+    "event-types": event_types,
+    "balance-transactions": balance_transactions,
+    "errors": error_codes,
+    "routes": routes,
+    "commands": commands,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the tables, or with ``--check`` name the pages that differ; 1 if there are any."""
+    check = "--check" in arguments
+    differing = [page for page in pages() if rendered(page.read_text("utf-8")) != page.read_text("utf-8")]
+    for page in differing:
+        if check:
+            sys.stderr.write(f"{page.relative_to(ROOT)} is out of date: run 'make docs'\n")
+        else:
+            page.write_text(rendered(page.read_text("utf-8")), encoding="utf-8")
+            sys.stdout.write(f"{page.relative_to(ROOT)} is written anew\n")
+    return 1 if check and differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
