@@ -83,47 +83,31 @@ def data_dir(servers_dir: Path) -> Iterator[Path]:
     EmbeddedValkey(folder).erase()
 
 
-def test_up_says_where_everything_is_takes_a_payment_and_finds_it_again(data_dir: Path) -> None:
-    with up(data_dir) as running:
-        assert set(running.urls) >= {"ready", "api", "sandbox", "database_url", "redis_url", "webhook_secret"}
-        assert running.urls["ready"] is True
-        payment = running.pay().json()
-        before = running.settled(payment["id"])
-    assert running.process.returncode == 0
-    with up(data_dir) as again:
-        assert again.urls["api_key"] == running.urls["api_key"]
-        assert again.call("GET", f"/payments/{payment['id']}").json() == before
-        refund = again.call("POST", f"/payments/{payment['id']}/refund", json={"amount": 1000})
-        assert refund.status_code == 201, refund.text
-
-
-def test_killed_with_everything_under_way_the_next_start_has_it_all(data_dir: Path) -> None:
-    with up(data_dir) as running:
-        payments = [running.pay(1000 + number).json()["id"] for number in range(10)]
-        running.process.kill()
-        running.process.wait()
-    with up(data_dir) as again:
-        for payment in payments:
-            assert again.settled(payment)["status"] == "succeeded"
-
-
-def test_a_part_that_is_killed_is_started_again(data_dir: Path) -> None:
-    with up(data_dir) as running:
-        children = _python_children(running.process.pid)
+def test_up_survives_kills_of_its_parts_and_of_itself_and_ends_as_asked(data_dir: Path) -> None:
+    """One story, since each start costs seconds: part killed, all killed, found again, Ctrl-C."""
+    with up(data_dir) as first:
+        assert set(first.urls) >= {"ready", "api", "sandbox", "database_url", "redis_url", "webhook_secret"}
+        assert first.urls["ready"] is True
+        children = _python_children(first.process.pid)
         assert set(children) == {"api", "worker", "sandbox"}
         os.kill(children["worker"], signal.SIGKILL)
-        payment = running.pay().json()
-        assert running.settled(payment["id"])["status"] == "succeeded"
-        assert _python_children(running.process.pid)["worker"] != children["worker"]
-
-
-def test_ctrl_c_stops_it_and_leaves_nothing_running(data_dir: Path) -> None:
-    with up(data_dir) as running:
-        marker = str(data_dir)
-        assert _processes_with(marker)
-        running.process.send_signal(signal.SIGINT)
-        assert running.process.wait(timeout=60) == 0
-    assert _processes_with(marker) == []
+        settled = first.settled(first.pay().json()["id"])
+        assert settled["status"] == "succeeded"
+        assert _python_children(first.process.pid)["worker"] != children["worker"]
+        under_way = [first.pay(1000 + number).json()["id"] for number in range(10)]
+        first.process.kill()
+        first.process.wait()
+    with up(data_dir) as second:
+        assert second.urls["api_key"] == first.urls["api_key"]
+        for payment in under_way:
+            assert second.settled(payment)["status"] == "succeeded"
+        assert second.call("GET", f"/payments/{settled['id']}").json() == settled
+        refund = second.call("POST", f"/payments/{settled['id']}/refund", json={"amount": 1000})
+        assert refund.status_code == 201, refund.text
+        assert _processes_with(str(data_dir))
+        second.process.send_signal(signal.SIGINT)
+        assert second.process.wait(timeout=60) == 0
+    assert _processes_with(str(data_dir)) == []
 
 
 def test_a_real_stripe_key_without_a_signing_secret_is_refused_in_words(data_dir: Path) -> None:
