@@ -129,7 +129,7 @@ class Book:
         return Posted(frozenset(new), frozenset(conflicts), dict(sums))
 
     async def settle_balances(self, connection: AsyncConnection, posted: Posted) -> None:
-        """Add what ``post`` wrote to the accounts' balances, in the order of their ids; last before commit."""
+        """Add what ``post`` wrote to the balances, in the order of the accounts' ids; last before commit."""
         accounts = sorted(posted.sums)
         if accounts:
             await connection.execute(
@@ -231,6 +231,7 @@ async def _compare(connection: AsyncConnection, batch: Sequence[LedgerTransactio
         elif item.occurred_at < row.occurred_at:
             earlier.append((row.id, item.occurred_at, item.source))
     if earlier:
+        earlier.sort()  # as all that several batches can write: in one order
         await connection.execute(
             _EARLIER,
             {
