@@ -19,12 +19,23 @@ from tallystick.ledger.book import Book, Posted
 from tallystick.outbox.staging import stage
 from tallystick.payments.store import apply_payments, apply_refunds
 
+# Two statements, since DO UPDATE would lock every row that is there, also those it leaves alone, and the
+# settlement puller holds the rows that it posts while it writes the same payments: a deadlock.
 _SEEN: Final = text("""
-INSERT INTO balance_transactions AS b (id, status, body)
+INSERT INTO balance_transactions (id, status, body)
 SELECT id, CASE WHEN body IS NULL THEN 'wanted' ELSE 'fetched' END, body
   FROM unnest(CAST(:ids AS text[]), CAST(:bodies AS bytea[])) AS s(id, body)
-ON CONFLICT (id) DO UPDATE SET status = 'fetched', body = excluded.body, due_at = now()
- WHERE b.body IS NULL AND excluded.body IS NOT NULL
+ON CONFLICT (id) DO NOTHING
+""")
+
+_FETCHED: Final = text("""
+WITH wanted AS (
+  SELECT b.id, s.body FROM balance_transactions b
+    JOIN unnest(CAST(:ids AS text[]), CAST(:bodies AS bytea[])) AS s(id, body) ON s.id = b.id
+   WHERE b.body IS NULL ORDER BY b.id FOR UPDATE OF b
+)
+UPDATE balance_transactions b SET status = 'fetched', body = wanted.body, due_at = now()
+  FROM wanted WHERE b.id = wanted.id
 """)
 
 
@@ -49,6 +60,9 @@ async def note_balance_transactions(
     for item in seen:
         if item.body is not None or item.id not in bodies:
             bodies[item.id] = orjson.dumps(item.body) if item.body is not None else None
-    if bodies:
-        ids = sorted(bodies)
+    ids = sorted(bodies)
+    if ids:
         await connection.execute(_SEEN, {"ids": ids, "bodies": [bodies[txn] for txn in ids]})
+    fetched = [txn for txn in ids if bodies[txn] is not None]
+    if fetched:
+        await connection.execute(_FETCHED, {"ids": fetched, "bodies": [bodies[txn] for txn in fetched]})
