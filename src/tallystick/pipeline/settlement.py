@@ -8,6 +8,7 @@ its ``created``. Each is stored raw before it is posted.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.db.session import database_is_away
-from tallystick.errors import PayloadError
+from tallystick.errors import PayloadError, StripeRefusedError, StripeUnavailableError
 from tallystick.events.balance_transactions import balance_transaction_effects
 from tallystick.events.spec import BalanceTransactionSeen, Effects
 from tallystick.ledger.book import Book
@@ -72,6 +73,23 @@ class Settlement:
 
     async def pull(self) -> None:
         """List the widest window that is due, store what is new, and post all that can be posted."""
+        await self._ask_and_post(self._list_due_windows, self._fetch_wanted)
+
+    async def fetch_and_post(self) -> None:
+        """Fetch the balance transactions that events named, and post all that are stored."""
+        await self._ask_and_post(self._fetch_wanted)
+
+    async def _ask_and_post(self, *questions: Callable[[], Awaitable[None]]) -> None:
+        """What is stored is posted, also when Stripe does not answer."""
+        try:
+            for ask in questions:
+                await ask()
+        except StripeUnavailableError:
+            await self._post_stored()
+            raise
+        await self._post_stored()
+
+    async def _list_due_windows(self) -> None:
         now = datetime.now(UTC)
         due = [
             (every, window)
@@ -80,11 +98,8 @@ class Settlement:
         ]
         await self._list(now - max(window for _, window in due))
         self._listed_at.update({every: now for every, _ in due})
-        await self.fetch_and_post()
 
-    async def fetch_and_post(self) -> None:
-        """Fetch the balance transactions that events named, and post all that are stored."""
-        await self._fetch_wanted()
+    async def _post_stored(self) -> None:
         while await self._post_due():
             pass
 
@@ -118,16 +133,21 @@ class Settlement:
 
     async def _fetch(self, row: Any, gate: asyncio.Semaphore) -> None:
         """Fetch one; raises StripeUnavailableError, upon which all of them are tried again later."""
+        refusal = "Stripe knows no such balance transaction."
         async with gate:
-            found = await self._stripe.retrieve_balance_transaction(row.id)
+            try:
+                found = await self._stripe.retrieve_balance_transaction(row.id)
+            except StripeRefusedError as error:  # this one: it must not hold back the others
+                found, refusal = None, f"Stripe refused: {error.detail}"
         if found is not None:
             await self._store([BalanceTransactionSeen(row.id, found)])
             return
         gone = row.attempts + 1 >= _FETCH_LIMIT
-        log.warning("balance_transaction_not_found", balance_transaction=row.id, given_up=gone)
+        log.warning(
+            "balance_transaction_not_found", balance_transaction=row.id, reason=refusal, given_up=gone
+        )
         async with self._engine.begin() as connection:
-            status = "missing" if gone else "wanted"
-            await self._postpone(connection, row, status, "Stripe knows no such balance transaction.")
+            await self._postpone(connection, row, "missing" if gone else "wanted", refusal)
 
     async def _post_due(self, limit: int = _BATCH) -> bool:
         """Post one batch in one transaction; False when nothing is left that is due.
