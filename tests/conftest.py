@@ -12,6 +12,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.db import migrate
@@ -20,6 +21,14 @@ from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
 from tallystick.settings import load_settings
 
 WEBHOOK_SECRET = "whsec_test_secret"
+
+# As the real set-up does: structlog's own default draws every local of every frame, for seconds a traceback.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @dataclass
