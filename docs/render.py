@@ -110,6 +110,7 @@ def routes() -> str:
         for method, operation in methods.items():
             # the route's own first line says it better than the name of its function
             summary = operation.get("description", operation.get("summary", "")).split("\n")[0].split(". ")[0]
+            summary = summary.replace("``", "`")
             scope = operation.get(SCOPE)
             rows.append(
                 (_code(f"{method.upper()} {path}"), _code(scope) if scope else "none", summary.rstrip("."))
