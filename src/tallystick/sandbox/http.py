@@ -173,6 +173,7 @@ class Api:
             params=route.params(fields),
             ids=ids,
             version=request.version,
+            versioned=b"stripe-version" in request.headers,
             request_id=request.id,
             idempotency_key=request.key,
             base_url=request.base_url,

@@ -185,6 +185,8 @@ class Call:
     ids: tuple[str, ...] = ()
     """The ids in the path, in order."""
     version: str = ""
+    versioned: bool = False
+    """Whether the caller named the version; parameters of old are let pass where none was named."""
     request_id: str | None = None
     idempotency_key: str | None = None
     base_url: str = ""
