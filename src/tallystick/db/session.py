@@ -34,6 +34,7 @@ def open_engine(settings: Settings) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=settings.database_timeout_s,
         pool_pre_ping=True,
+        hide_parameters=True,  # errors go to logs and dead letters, where client secrets must not
         connect_args={
             "timeout": settings.database_timeout_s,
             "server_settings": {"application_name": "tallystick", "timezone": "UTC"},
