@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +27,8 @@ def demo(
     Exit code 1 when an expectation fails, and it says which.
     """
     folder = data_dir or default_data_dir() / "demo"
-    stack = Stack(_emptied(folder), "127.0.0.1", port, on_progress=progress())
+    stack = Stack(folder, "127.0.0.1", port, on_progress=progress())
+    _empty(stack)
     with running(stack) as urls:
         if urls.sandbox is None:
             raise typer.BadParameter("the demo plays with the sandbox: unset STRIPE_SECRET_KEY")
@@ -45,7 +45,9 @@ def demo(
             show_urls(urls, stack)
             stack.supervise(stop_on_signals())
     if once:
-        shutil.rmtree(folder, ignore_errors=True)
+        stack.erase()
+    else:
+        err.print(f"Stopped; the data stays in {folder} until the next demo", highlight=False, soft_wrap=True)
     if tour.failures:
         raise typer.Exit(1)
 
@@ -53,12 +55,12 @@ def demo(
 _MARK = ".tallystick-demo"
 
 
-def _emptied(folder: Path) -> Path:
-    """The demo's folder, made empty; refuses one that holds anything but an earlier demo."""
+def _empty(stack: Stack) -> None:
+    """Empty the demo's folder; refuses one that holds anything but an earlier demo."""
+    folder = stack.data_dir
     if folder.exists() and any(folder.iterdir()):
         if not (folder / _MARK).exists():
             raise typer.BadParameter(f"{folder} holds something else than an earlier demo")
-        shutil.rmtree(folder)
+        stack.erase()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARK).touch()
-    return folder

@@ -40,6 +40,7 @@ def up(
         else:
             show_urls(urls, stack)
         stack.supervise(stop_on_signals())
+    err.print(f"Stopped; the data stays in {stack.data_dir}", highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -52,7 +53,6 @@ def running(stack: Stack) -> Iterator[Urls]:
     finally:
         err.print("Stopping…")
         stack.stop()
-        err.print(f"Stopped; the data stays in {stack.data_dir}", highlight=False, soft_wrap=True)
 
 
 def _interrupt(_number: int, _frame: object) -> None:

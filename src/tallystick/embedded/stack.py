@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -144,6 +145,14 @@ class Stack:
         for server in (self._valkey, self._postgres):
             if server is not None:
                 server.stop()
+
+    def erase(self) -> None:
+        """Stop everything and remove all data, also what lies outside ``data_dir`` (see ``cluster``)."""
+        self.stop()
+        if self.data_dir.exists():
+            EmbeddedPostgres(self.data_dir).erase()
+            EmbeddedValkey(self.data_dir).erase()
+            shutil.rmtree(self.data_dir)
 
     def log_path(self, name: str) -> Path:
         """Where a part (api, worker, sandbox) writes its log."""
