@@ -23,16 +23,27 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Delays are seconds, ``latency_ms`` milliseconds; ``fee_fixed`` is in minor units of a two-decimal
-    currency (scaled for three decimals); rates are settlement units per presentment unit."""
+    """Delays are seconds, ``latency_ms`` milliseconds; ``fee_fixed`` and ``dispute_fee`` are in minor units of a
+    two-decimal currency (scaled for three decimals); rates are settlement units per presentment unit."""
 
     settlement_delay: float = 0.5
     """From a capture to its balance transaction."""
     refund_delay: float = 1.0
     """From a refund to its end, where a test card makes it end later; else to its reference number."""
+    bank_debit_delay: float = 1.0
+    """From a bank debit's submission to the bank's answer; ten times that for the slow test accounts."""
+    dispute_delay: float = 1.0
+    """From submitted evidence to the bank's decision."""
+    payout_delay: float = 1.0
+    """From one status of a payout to the next."""
+    payout_interval: str = "manual"
+    """``daily``: at midnight UTC whatever is available is paid out; ``manual``: only what is asked for."""
+    payout_account: str = "000123456789"
+    """The account's own bank account; Stripe's test numbers make payouts fail after they were paid."""
     available_after_days: int = 2
     fee_percent: Decimal = Decimal("0.029")
     fee_fixed: int = 30
+    dispute_fee: int = 1500
     default_currency: str = "usd"
     settlement_currencies: tuple[str, ...] | None = None
     """The currencies that settle in themselves besides the default one; None: every currency."""
@@ -47,7 +58,17 @@ class Settings:
         }
     )
     """Keyed ``from:to``."""
+    upcoming_invoice_days: float = 7
+    """How long before a renewal invoice.upcoming comes (Stripe's dashboard offers 3 to 45)."""
+    dunning_retry_days: tuple[float, ...] = (3, 5, 7)
+    """Days from a failed payment of a subscription's invoice to the next attempt; after the last, the end."""
+    dunning_end: str = "cancel"
+    """What becomes of the subscription then: cancel, unpaid or past_due."""
     api_version: str = DEFAULT
+    max_objects: int | None = None
+    """How many objects the sandbox holds, events included, before it refuses more; None: no limit."""
+    rate_limit: int | None = None
+    """Requests a second; past them 429. None: no limit."""
     latency_ms: tuple[int, int] = (0, 0)
     """Every answer waits a random time in this range."""
 
@@ -62,8 +83,12 @@ class Settings:
 
     def fee(self, amount: int, currency: str) -> int:
         """Stripe's fee on a settled ``amount``, minor units."""
-        extra = max(0, money.currency(currency).exponent - 2)
-        return money.fraction(amount, self.fee_percent) + self.fee_fixed * int(10**extra)
+        return money.fraction(amount, self.fee_percent) + self.flat_fee(self.fee_fixed, currency)
+
+    @staticmethod
+    def flat_fee(fee: int, currency: str) -> int:
+        """A flat fee that is set in two decimals, in minor units of ``currency``."""
+        return fee * int(10 ** max(0, money.currency(currency).exponent - 2))
 
     def changed(self, values: Mapping[str, Any]) -> Self:
         """With some settings replaced, as JSON gives them; raises SettingError."""
@@ -100,6 +125,18 @@ def _count(value: Any) -> int:
     return value
 
 
+def _most(value: Any) -> int | None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ValueError(f"{value!r} is not a limit.")
+    return value
+
+
+def _interval(value: Any) -> str:
+    if value not in ("manual", "daily"):
+        raise ValueError(f"{value!r} is neither manual nor daily.")
+    return str(value)
+
+
 def _known_currency(value: Any) -> str:
     return money.currency(str(value)).code
 
@@ -123,17 +160,38 @@ def _latency(value: Any) -> tuple[int, int]:
     return low, high
 
 
+def _retries(value: Any) -> tuple[float, ...]:
+    return tuple(_number(days) for days in value)
+
+
+def _dunning_end(value: Any) -> str:
+    if value not in ("cancel", "unpaid", "past_due"):
+        raise ValueError(f"dunning_end is cancel, unpaid or past_due, not {value!r}.")
+    return str(value)
+
+
 _READ: dict[str, Callable[[Any], Any]] = {
     "settlement_delay": _number,
     "refund_delay": _number,
+    "bank_debit_delay": _number,
+    "dispute_delay": _number,
+    "payout_delay": _number,
+    "payout_interval": _interval,
+    "payout_account": str,
     "available_after_days": _count,
     "fee_percent": lambda value: Decimal(str(value)),
     "fee_fixed": _count,
+    "dispute_fee": _count,
     "default_currency": _known_currency,
     "settlement_currencies": _own_currencies,
     "exchange_rates": _rates,
+    "upcoming_invoice_days": _number,
+    "dunning_retry_days": _retries,
+    "dunning_end": _dunning_end,
     "api_version": str,
     "latency_ms": _latency,
+    "max_objects": _most,
+    "rate_limit": _most,
 }
 
 
@@ -143,7 +201,7 @@ class CurrentSettings:
     def __init__(self, store: Store, initial: Settings) -> None:
         self._store = store
         self.now = initial
-        store.add_space(SPACE, Space(self._dump, self._load))
+        store.add_space(SPACE, Space(self._dump, self._load, lambda: [KEY]))
 
     def change(self, values: Mapping[str, Any]) -> None:
         """Replace some; raises SettingError."""
