@@ -173,7 +173,7 @@ class Worker:
         """
         settings = self._app.settings
         try:
-            waiting = await self._app.queue.length()
+            waiting = await self._app.queue.waiting()
         except QueueUnavailableError:
             events = await self._due(settings.batch_size)
             if events:

@@ -89,10 +89,18 @@ class EventQueue:
             pipeline.xdel(self._stream, *messages)
             await pipeline.execute()
 
-    async def length(self) -> int:
-        """Entries in the stream, delivered or not."""
+    async def waiting(self) -> int:
+        """Rings that no worker has taken yet. Those that a killed worker took with it do not count."""
         async with _translated():
-            return int(await self._redis.xlen(self._stream))
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.xlen(self._stream)
+            pipeline.xpending(self._stream, _GROUP)
+            length, pending = await pipeline.execute(raise_on_error=False)
+            if isinstance(length, RedisError):
+                raise length
+            if isinstance(pending, RedisError):  # no group yet, or somebody flushed Redis
+                return int(length)
+            return int(length) - int(pending["pending"])
 
     async def _create_group(self) -> None:
         try:
