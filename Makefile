@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo up test test-long check format bench lock clean
+.PHONY: install demo up test test-long check format docs bench lock clean
 
 install: $(INSTALLED)
 
@@ -37,6 +37,9 @@ check: install  ## ruff, mypy --strict, import-linter
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: install  ## write the tables of the docs that come from the code
+	$(BIN)/python docs/render.py
 
 bench: install
 	$(BIN)/python -m bench $(ARGS)
