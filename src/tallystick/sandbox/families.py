@@ -9,19 +9,27 @@ from typing import Final
 from tallystick.sandbox import (
     account,
     balance,
+    bank_debits,
+    captures,
     charges,
     checkout_sessions,
-    confirmation,
+    control_money,
     coupons,
     customer_balance,
     customers,
     discounts,
+    disputes,
+    event_destinations,
     event_log,
+    invoice_collection,
+    invoice_drafts,
     invoice_payments,
+    mandates,
     meter_events,
     meters,
     payment_intents,
     payment_methods,
+    payouts,
     plans,
     prices,
     products,
@@ -29,6 +37,7 @@ from tallystick.sandbox import (
     refunds,
     tax_rates,
     test_clocks,
+    tokens,
     webhook_endpoints,
 )
 from tallystick.sandbox.routing import Route
@@ -38,19 +47,27 @@ from tallystick.sandbox.store import Obj, TableSpec
 FAMILIES: Final[list[ModuleType]] = [
     account,
     balance,
+    bank_debits,
+    captures,
     charges,
     checkout_sessions,
-    confirmation,
+    control_money,
     coupons,
     customer_balance,
     customers,
     discounts,
+    disputes,
+    event_destinations,
     event_log,
+    invoice_collection,
+    invoice_drafts,
     invoice_payments,
+    mandates,
     meter_events,
     meters,
     payment_intents,
     payment_methods,
+    payouts,
     plans,
     prices,
     products,
@@ -58,6 +75,7 @@ FAMILIES: Final[list[ModuleType]] = [
     refunds,
     tax_rates,
     test_clocks,
+    tokens,
     webhook_endpoints,
 ]
 """A module may have ``TABLES`` (its kinds of object), ``ROUTES``, ``ACTIONS`` (what its timers do) and
@@ -89,3 +107,8 @@ def listeners() -> dict[str, list[Listener]]:
         for kind, hear in getattr(family, "LISTENERS", {}).items():
             heard.setdefault(kind, []).append(hear)
     return heard
+
+
+def settling() -> set[str]:
+    """The timers' actions that ``POST /_control/settle`` brings due, of the families that name some."""
+    return {action for family in FAMILIES for action in getattr(family, "SETTLES", ())}

@@ -1,4 +1,9 @@
-"""Invoice payments: which payment paid which invoice. The account has no invoices yet, so none are made."""
+"""Invoice payments: which payment pays which invoice, and how much of it.
+
+One is made with each finalised invoice that money is due on, for its own PaymentIntent (``is_default``), and
+kept at what remains due; others come by ``attach``. ``open`` → ``paid`` | ``canceled``. Hidden beside a
+PaymentIntent: ``invoice_payments``, the ids of those that it pays; ``invoice``, the first one's invoice.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +25,74 @@ _PAYMENT: Final = Params(
     },
     required=("type",),
 )
+
+
+def make(call: Call, invoice: Obj, intent: Obj, amount: int, *, default: bool) -> Obj:
+    """An open payment of ``amount`` (minor units) of an invoice by a PaymentIntent."""
+    payment: Obj = {
+        "id": call.sandbox.ids.new("inpay"),
+        "object": "invoice_payment",
+        "amount_paid": None,
+        "amount_requested": amount,
+        "created": call.now,
+        "currency": invoice["currency"],
+        "invoice": invoice["id"],
+        "is_default": default,
+        "livemode": False,
+        "payment": {"payment_intent": intent["id"], "type": "payment_intent"},
+        "status": "open",
+        "status_transitions": {"canceled_at": None, "paid_at": None},
+    }
+    call.store.put(payment)
+    hidden = call.store.hidden(intent)
+    call.store.hide(
+        intent,
+        invoice=hidden.get("invoice", invoice["id"]),
+        invoice_payments=[*hidden.get("invoice_payments", ()), payment["id"]],
+    )
+    return payment
+
+
+def of_intent(call: Call, intent: Obj) -> list[Obj]:
+    """The payments that a PaymentIntent makes, oldest first."""
+    ids = call.store.hidden(intent).get("invoice_payments", ())
+    return [call.find("invoice_payment", ident) for ident in ids]
+
+
+def of_invoice(call: Call, invoice: str) -> list[Obj]:
+    """An invoice's payments, oldest first."""
+    return call.store.tables["invoice_payment"].having("invoice", invoice)
+
+
+def intent_of(call: Call, invoice: Obj) -> Obj | None:
+    """The PaymentIntent of an invoice's default payment; None for a draft, or when nothing was due."""
+    for payment in of_invoice(call, invoice["id"]):
+        if payment["is_default"]:
+            return call.find("payment_intent", payment["payment"]["payment_intent"])
+    return None
+
+
+def settle(call: Call, payment: Obj, amount: int) -> None:
+    """Mark a payment paid; its event is the caller's, after those of the invoice."""
+    call.store.change(
+        payment,
+        amount_paid=amount,
+        status="paid",
+        status_transitions={"canceled_at": None, "paid_at": call.now},
+    )
+
+
+def cancel(call: Call, payment: Obj) -> None:
+    """Mark an open payment canceled."""
+    if payment["status"] == "open":
+        call.store.change(
+            payment,
+            status="canceled",
+            status_transitions={"canceled_at": call.now, "paid_at": None},
+        )
+
+
+# Calls
 
 
 def retrieve(call: Call) -> Obj:
