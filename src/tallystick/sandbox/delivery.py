@@ -11,10 +11,9 @@ import asyncio
 import hashlib
 import hmac
 import itertools
-import random
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import aiohttp
@@ -22,7 +21,9 @@ import orjson
 
 from tallystick.sandbox import events
 from tallystick.sandbox.clock import Alarm, Clock
+from tallystick.sandbox.disorder import Disorder
 from tallystick.sandbox.store import Obj, Space, Store
+from tallystick.sandbox.thin_events import TABLE_KIND
 from tallystick.sandbox.versions import Relations
 
 SPACE: Final = "delivery"
@@ -42,21 +43,11 @@ class Delivery:
     due: float
     state: str = "pending"
     wrong_secret: bool = False
+    api_version: str | None = None
+    """Rendered in this version instead of the endpoint's."""
     counted: bool = True
     """Whether it is one of the event's pending_webhooks; a redelivery on demand is not."""
     attempts: list[list[Any]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How deliveries misbehave: each event sent ``duplicates`` times more, within ``shuffle_seconds`` in
-    any order, a ``drop_share`` of them never, all of them ``delay_seconds`` late."""
-
-    duplicates: int = 0
-    shuffle_seconds: float = 0.0
-    drop_share: float = 0.0
-    delay_seconds: float = 0.0
-    seed: int | None = None
 
 
 def signature(body: bytes, secrets: Iterable[str], at: int) -> str:
@@ -87,8 +78,7 @@ class Deliveries:
         self._concurrency = concurrency
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._count = itertools.count(1)
-        self._random = random.Random(seed)  # noqa: S311 - repeatable disorder, no secret
-        self._policy = Policy()
+        self.disorder = Disorder(seed)
         self.log: dict[str, Delivery] = {}
         self.unheard: dict[str, int] = {}
         """Events that an endpoint has not taken (yet, or at all), and by how many: pending_webhooks."""
@@ -98,7 +88,7 @@ class Deliveries:
         self._workers: dict[str, list[asyncio.Task[None]]] = {}
         self._session: aiohttp.ClientSession | None = None
         self._flush_due = False
-        store.add_space(SPACE, Space(self._dump, self._load))
+        store.add_space(SPACE, Space(self._dump, self._load, lambda: list(self.log)))
 
     # Planning, inside the transaction that makes the event
 
@@ -106,16 +96,25 @@ class Deliveries:
         """Make the deliveries of a new event."""
         for endpoint in endpoints:
             event["pending_webhooks"] += 1
-            policy = self._policy
-            if policy.drop_share and self._random.random() < policy.drop_share:
+            copies = self.disorder.copies(event["type"], endpoint["id"])
+            if not copies:
                 self._add(event, endpoint, state="dropped")
-                continue
-            for copy in range(1 + policy.duplicates):
-                self._add(event, endpoint, wait=self._wait(), counted=copy == 0)
+            for index, copy in enumerate(copies):
+                spoilt = {"api_version": copy.api_version, "wrong_secret": copy.wrong_secret}
+                self._add(event, endpoint, wait=copy.wait, counted=index == 0, **spoilt)
 
-    def send_again(self, event: Obj, endpoint: Obj, *, times: int, wrong_secret: bool) -> list[Delivery]:
-        """Deliver an event on demand, whether or not it has been delivered."""
-        return [self._add(event, endpoint, wrong_secret=wrong_secret, counted=False) for _ in range(times)]
+    def send_again(self, event: Obj, endpoint: Obj, *, times: int = 1, **values: Any) -> list[Delivery]:
+        """Deliver an event on demand, whether or not it has been delivered; ``values`` are a Delivery's."""
+        return [self._add(event, endpoint, counted=False, **values) for _ in range(times)]
+
+    def forget_events(self, gone: Iterable[str]) -> None:
+        """These events are no more."""
+        ids = set(gone)
+        for ident in ids:
+            self.unheard.pop(ident, None)
+        for key in [key for key, delivery in self.log.items() if delivery.event in ids]:
+            del self.log[key]
+            self._store.touch(SPACE, key)
 
     def call_off(self, endpoint: Obj) -> None:
         """The endpoint is gone: nothing more is sent to it."""
@@ -123,11 +122,6 @@ class Deliveries:
             if delivery.endpoint == endpoint["id"] and delivery.state == "pending":
                 self._settle(delivery, "failed")
         self._dismiss(endpoint["id"])
-
-    def _wait(self) -> float:
-        policy = self._policy
-        spread = self._random.random() * policy.shuffle_seconds if policy.shuffle_seconds else 0.0
-        return policy.delay_seconds + spread
 
     def _add(self, event: Obj, endpoint: Obj, *, wait: float = 0.0, **values: Any) -> Delivery:
         key = str(next(self._count))
@@ -168,17 +162,6 @@ class Deliveries:
 
     # What is known of them
 
-    def set_policy(self, values: Mapping[str, Any]) -> Policy:
-        """Replace the policy; raises TypeError for an unknown field."""
-        self._policy = replace(Policy(), **values)
-        if self._policy.seed is not None:
-            self._random = random.Random(self._policy.seed)  # noqa: S311
-        return self._policy
-
-    def policy(self) -> dict[str, Any]:
-        """The policy as JSON."""
-        return asdict(self._policy)
-
     def pending(self) -> int:
         """How many are not yet delivered nor given up."""
         return sum(delivery.state == "pending" for delivery in self.log.values())
@@ -194,6 +177,10 @@ class Deliveries:
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
+        self.resume()
+
+    def resume(self) -> None:
+        """Send what was read back and is still pending."""
         self._count_pending_webhooks()
         now = self._clock.now()
         for delivery in self.log.values():
@@ -229,20 +216,21 @@ class Deliveries:
                 await self._attempt(delivery)
 
     async def _attempt(self, delivery: Delivery) -> None:
-        event = self._store.get("event", delivery.event)
-        endpoint = self._store.get("webhook_endpoint", delivery.endpoint)
+        event = self._store.get("event", delivery.event) or self._store.get(TABLE_KIND, delivery.event)
+        endpoint = self._endpoint(delivery.endpoint)
         if event is None or endpoint is None:
             self._settle(delivery, "failed")
             return
         at = self._clock.now()
         secrets = ["whsec_wrong"] if delivery.wrong_secret else self._secrets(endpoint, at)
-        body = events.body(event, endpoint["api_version"], self._relations)
+        body = events.body(event, endpoint, delivery.api_version, self._relations)
+        signed_at = int(self._clock.wall())
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
-            "Stripe-Signature": signature(body, secrets, int(at)),
+            "Stripe-Signature": signature(body, secrets, signed_at),
         }
-        status, problem = await self._post(endpoint["url"], body, headers)
+        status, problem = await self._post(self._url(endpoint), body, headers)
         if self.log.get(delivery.key) is not delivery or delivery.state != "pending":
             return  # reset, or its endpoint was deleted, while it was under way
         delivery.attempts.append([at, status, problem])
@@ -260,11 +248,11 @@ class Deliveries:
             self._set_going(delivery, wait)
 
     def _heard(self, event: Obj) -> None:
-        left = event["pending_webhooks"] = self.unheard[event["id"]] - 1
+        left = event["pending_webhooks"] = self.unheard.get(event["id"], 1) - 1
         if left:
             self.unheard[event["id"]] = left
         else:
-            del self.unheard[event["id"]]
+            self.unheard.pop(event["id"], None)
 
     async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, str | None]:
         assert self._session is not None
@@ -274,6 +262,13 @@ class Deliveries:
                 return answer.status, None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             return 0, f"{type(error).__name__}: {error}"
+
+    def _endpoint(self, ident: str) -> Obj | None:
+        return next((found for kind in events.ENDPOINTS if (found := self._store.get(kind, ident))), None)
+
+    def _url(self, endpoint: Obj) -> str:
+        url: str = endpoint["url"] if "url" in endpoint else self._store.hidden(endpoint)["url"]
+        return url
 
     def _secrets(self, endpoint: Obj, now: float) -> list[str]:
         hidden = self._store.hidden(endpoint)
@@ -314,7 +309,7 @@ class Deliveries:
         self._settled.clear()
         for endpoint in list(self._queues):
             self._dismiss(endpoint)
-        self._policy = Policy()
+        self.disorder.clear()
 
     def _dump(self, key: str) -> bytes | None:
         delivery = self.log.get(key)

@@ -9,12 +9,10 @@ from tallystick.sandbox.errors import invalid
 from tallystick.sandbox.lists import page
 from tallystick.sandbox.params import boolean, created, list_of, listing, text
 from tallystick.sandbox.routing import Route
-from tallystick.sandbox.state import Call
+from tallystick.sandbox.state import EVENTS_KEPT_SECONDS, Call
 from tallystick.sandbox.store import Obj
 
 TABLES: Final = [events.TABLE]
-
-_KEPT_SECONDS: Final = 30 * 24 * 3600
 
 
 def retrieve(call: Call) -> Obj:
@@ -38,7 +36,7 @@ def list_all(call: Call) -> Obj:
     if "*" in params.get("type", ""):
         ignored = (*ignored, "type")
     wanted = params.get("delivery_success")
-    oldest = call.now - _KEPT_SECONDS
+    oldest = call.now - EVENTS_KEPT_SECONDS
 
     def matches(event: Obj) -> bool:
         if event["created"] < oldest:

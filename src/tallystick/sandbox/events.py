@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import orjson
 
+from tallystick.sandbox import thin_events
 from tallystick.sandbox.ids import Ids
 from tallystick.sandbox.store import Obj, Store, TableSpec
 from tallystick.sandbox.versions import Relations, render
@@ -14,11 +15,17 @@ from tallystick.sandbox.versions import Relations, render
 TABLE: Final = TableSpec("event", "event", indexes=("type",))
 
 
+ENDPOINTS: Final = ("webhook_endpoint", "v2.core.event_destination")
+"""The kinds of object that events are sent to."""
+
+
 def wants(endpoint: Obj, event_type: str) -> bool:
     """Whether an endpoint listens to this type."""
-    return endpoint["status"] == "enabled" and (
-        "*" in endpoint["enabled_events"] or event_type in endpoint["enabled_events"]
-    )
+    if endpoint["status"] != "enabled":
+        return False
+    name = thin_events.thin_type(event_type) if endpoint.get("event_payload") == "thin" else event_type
+    types = endpoint["enabled_events"]
+    return name is not None and ("*" in types or name in types)
 
 
 class Events:
@@ -69,7 +76,7 @@ class Events:
         fresh, self._fresh = self._fresh, []
         if not fresh or self.plan is None:
             return
-        endpoints = list(self._store.tables["webhook_endpoint"].rows.values())
+        endpoints = [each for kind in ENDPOINTS for each in self._store.tables[kind].rows.values()]
         for event in fresh:
             self.plan(event, [endpoint for endpoint in endpoints if wants(endpoint, event["type"])])
 
@@ -84,9 +91,16 @@ def shown(event: Obj, version: str | None, relations: Relations) -> Obj:
     return {**event, "api_version": version, "data": {**data, "object": obj}}
 
 
-def body(event: Obj, version: str | None, relations: Relations) -> bytes:
-    """The bytes that are signed and sent."""
-    return orjson.dumps(shown(event, version, relations), option=orjson.OPT_INDENT_2)
+def body(event: Obj, endpoint: Obj, version: str | None, relations: Relations) -> bytes:
+    """The bytes that are signed and sent; ``version`` overrules the endpoint's."""
+    if event["object"] == thin_events.TABLE_KIND:
+        told = thin_events.stored(event)
+    elif endpoint.get("event_payload") == "thin":
+        told = thin_events.thin(event)
+    else:
+        own = endpoint.get("api_version") or endpoint.get("snapshot_api_version")
+        told = shown(event, version or own, relations)
+    return orjson.dumps(told, option=orjson.OPT_INDENT_2)
 
 
 def snapshot(values: Obj, *names: str) -> dict[str, Any]:

@@ -6,8 +6,6 @@ commit happens without another request in between.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
@@ -15,7 +13,8 @@ from typing import Any, Final
 
 import orjson
 
-from tallystick.sandbox import versions
+from tallystick.sandbox import limits, versions
+from tallystick.sandbox.api_keys import key_of
 from tallystick.sandbox.errors import StripeError, invalid
 from tallystick.sandbox.expand import expand
 from tallystick.sandbox.faults import Fault
@@ -36,12 +35,8 @@ logger = logging.getLogger(__name__)
 CUT: Final = "tallystick.cut"
 """The scope extension by which the server lets the application end the connection without an answer."""
 
+_V2_CODES: Final = {401: "unauthorized", 403: "forbidden", 404: "not_found", 500: "internal_error"}
 _EXPAND: Final = list_of(text())
-_KEY_HELP: Final = (
-    "You did not provide an API key. You need to provide your API key in the Authorization header, using"
-    " Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See"
-    " https://stripe.com/docs/api#authentication for details, or we can help at https://support.stripe.com/."
-)
 
 
 @dataclass(slots=True)
@@ -58,6 +53,11 @@ class Request:
     base_url: str
     key: str | None = None
     replayed_from: str | None = None
+
+    @property
+    def is_v2(self) -> bool:
+        """Whether it speaks JSON, as the v2 API does."""
+        return self.path.startswith("/v2/")
 
 
 class Api:
@@ -99,11 +99,15 @@ class Api:
                 return
             if fault.action == "status":
                 status, answer, retry = *self._failed(request, fault.error()), fault.should_retry
-        await send_json(send, status, answer, self._headers(request, retry))
+        sent = self._headers(request, retry)
+        if status == 429 and b'"rate_limit"' in answer:
+            sent.append(limits.REASON)
+        await send_json(send, status, answer, sent)
 
     async def _answer(self, request: Request, fault: Fault | None) -> tuple[int, bytes, bool | None]:
         """Status, body and Stripe-Should-Retry of the answer."""
         try:
+            self._sandbox.rate_limit.take(self._sandbox.settings.rate_limit, self._sandbox.clock.now())
             self._authenticate(request)
             route, ids = self._router.find(request.method, request.path)
             strikes = fault is not None and fault.action == "status" and fault.when == "before"
@@ -122,7 +126,8 @@ class Api:
     ) -> tuple[int, bytes]:
         """Do the work, unless its idempotency key has an answer already."""
         keys, key = self._sandbox.idempotency, None
-        if request.method == "POST" and (raw := request.headers.get(b"idempotency-key")):
+        keyed = request.method == "POST" or (request.is_v2 and request.method == "DELETE")
+        if keyed and (raw := request.headers.get(b"idempotency-key")):
             key = request.key = raw.decode("latin-1")
             stored = keys.begin(key, request.path, digest(form), int(self._sandbox.clock.now()))
             if stored is not None:
@@ -165,12 +170,15 @@ class Api:
     ) -> Obj:
         if injected is not None:
             raise injected
+        if request.method == "POST":
+            limits.room_for_more(self._sandbox.store.objects, self._sandbox.settings.max_objects)
         fields = dict(form)
         wanted = _EXPAND(fields.pop("expand"), "expand") if "expand" in fields else None
         call = Call(
             sandbox=self._sandbox,
             now=int(self._sandbox.clock.now()),
             params=route.params(fields),
+            asked=fields,
             ids=ids,
             version=request.version,
             versioned=b"stripe-version" in request.headers,
@@ -182,6 +190,8 @@ class Api:
         return expand(self._sandbox, obj, wanted) if wanted else obj
 
     def _failed(self, request: Request, error: StripeError) -> tuple[int, bytes]:
+        if request.is_v2:
+            return error.status, orjson.dumps({"error": _v2_error(error)}, option=orjson.OPT_INDENT_2)
         account = self._sandbox.account_id
         log_url = f"https://dashboard.stripe.com/{account}/test/workbench/logs?object={request.id}"
         body = {"error": {**error.body, "request_log_url": log_url}}
@@ -196,7 +206,13 @@ class Api:
     @staticmethod
     def _form(request: Request) -> Form:
         if request.method != "POST":
-            return decode(request.query)
+            form = decode(request.query)
+            if b"stripe-request-trigger" in request.headers:
+                # fetch_related_object_async of the SDK 16.1 sends its own note for telemetry along.
+                form.pop("usage", None)
+            return form
+        if request.is_v2:
+            return _json(request.body)
         kind = request.headers.get(b"content-type", b"application/x-www-form-urlencoded")
         if request.body and not kind.startswith(b"application/x-www-form-urlencoded"):
             raise invalid(
@@ -205,19 +221,7 @@ class Api:
         return {**decode(request.query), **decode(request.body)} if request.query else decode(request.body)
 
     def _authenticate(self, request: Request) -> None:
-        raw = request.headers.get(b"authorization", b"").decode("latin-1")
-        scheme, _, value = raw.partition(" ")
-        key = value.strip()
-        if scheme.lower() == "basic":
-            try:
-                key = base64.b64decode(key, validate=True).decode().partition(":")[0]
-            except (binascii.Error, UnicodeDecodeError):
-                raise StripeError(401, "Invalid API Key provided: malformed Basic auth.") from None
-        if not key:
-            raise StripeError(401, _KEY_HELP)
-        if not key.startswith(("sk_test_", "rk_test_")):
-            hidden = key if len(key) < 12 else f"{key[:8]}{'*' * (len(key) - 12)}{key[-4:]}"
-            raise StripeError(401, f"Invalid API Key provided: {hidden}")
+        key = key_of(request.headers)
         asked = request.headers.get(b"stripe-account", b"").decode("latin-1")
         if asked and asked != self._sandbox.account_id:
             raise StripeError(
@@ -226,6 +230,7 @@ class Api:
                 " does not exist). Application access may have been revoked.",
                 code="account_invalid",
             )
+        self._sandbox.restricted_keys.check(key, request.method, request.path, self._sandbox.account_id)
 
     @staticmethod
     def _headers(request: Request, should_retry: bool | None) -> list[tuple[bytes, bytes]]:
@@ -241,6 +246,27 @@ class Api:
         if should_retry is not None:
             headers.append((b"stripe-should-retry", b"true" if should_retry else b"false"))
         return headers
+
+
+def _v2_error(error: StripeError) -> Obj:
+    """An error as v2 shows it: every one has a code, none has a param."""
+    body = error.body
+    code = body.get("code") or _V2_CODES.get(error.status, "invalid_fields")
+    message, param = body["message"], body.get("param", "")
+    told = message if param in message else f"{param}: {message}"
+    return {"code": code, "message": told, "type": body["type"]}
+
+
+def _json(body: bytes) -> Form:
+    if not body:
+        return {}
+    try:
+        values = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise invalid(f"The body is not JSON: {error}", code="invalid_fields") from None
+    if not isinstance(values, dict):
+        raise invalid("The body must be a JSON object.", code="invalid_fields")
+    return values
 
 
 async def read_body(receive: Receive) -> bytes:

@@ -40,7 +40,7 @@ class IdempotencyKeys:
         self._store = store
         self._answers: dict[str, Answer] = {}
         self._under_way: set[str] = set()
-        store.add_space(SPACE, Space(self._dump, self._load))
+        store.add_space(SPACE, Space(self._dump, self._load, self._keys))
 
     def begin(self, key: str, path: str, params_digest: str, now: int) -> Answer | None:
         """The stored answer, or None and the key is taken until ``finish``; raises StripeError."""
@@ -106,6 +106,9 @@ class IdempotencyKeys:
             if self._answers[key].at <= now - _KEPT_SECONDS:
                 del self._answers[key]
                 self._store.touch(SPACE, key)
+
+    def _keys(self) -> list[str]:
+        return list(self._answers)
 
     def _dump(self, key: str) -> bytes | None:
         answer = self._answers.get(key)

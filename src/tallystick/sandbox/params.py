@@ -123,6 +123,16 @@ def metadata(value: Any, name: str) -> dict[str, str]:
     return value
 
 
+def json_metadata(value: Any, name: str) -> dict[str, str | None]:
+    """Metadata in a JSON body (v2): null deletes a key."""
+    if not isinstance(value, dict) or not all(
+        item is None or isinstance(item, str) for item in value.values()
+    ):
+        raise invalid(f"{name} must be an object of strings.", param=name)
+    metadata({key: item for key, item in value.items() if item is not None}, name)
+    return value
+
+
 def merged_metadata(old: Mapping[str, str] | None, sent: Mapping[str, str]) -> dict[str, str]:
     """What ``sent`` makes of ``old``; see ``metadata``."""
     if "" in sent:

@@ -23,8 +23,8 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Delays are seconds, ``latency_ms`` milliseconds; ``fee_fixed`` and ``dispute_fee`` are in minor units of a
-    two-decimal currency (scaled for three decimals); rates are settlement units per presentment unit."""
+    """Delays are seconds, ``latency_ms`` milliseconds; ``fee_fixed`` and ``dispute_fee`` are in minor units
+    of a two-decimal currency (scaled for three decimals); rates are settlement units per presentment unit."""
 
     settlement_delay: float = 0.5
     """From a capture to its balance transaction."""

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from tallystick.sandbox import versions
+from tallystick.sandbox.api_keys import RestrictedKeys
 from tallystick.sandbox.clock import Clock, RealClock
 from tallystick.sandbox.delivery import Deliveries
 from tallystick.sandbox.errors import missing
@@ -20,12 +21,14 @@ from tallystick.sandbox.faults import Faults
 from tallystick.sandbox.forms import Form
 from tallystick.sandbox.idempotency import IdempotencyKeys
 from tallystick.sandbox.ids import Ids
+from tallystick.sandbox.limits import RateLimit
 from tallystick.sandbox.settings import CurrentSettings, Settings
 from tallystick.sandbox.store import Obj, Space, Store, TableSpec
 from tallystick.sandbox.timers import Timer, Timers
 
 logger = logging.getLogger(__name__)
 
+EVENTS_KEPT_SECONDS = 30 * 24 * 3600
 DEFAULT_SCHEDULE = (0.2, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 14400.0)
 
 
@@ -87,8 +90,17 @@ class Sandbox:
             seed=config.seed,
         )
         self.events.plan = self.deliveries.plan
-        self.store.add_space("ids", Space(lambda _key: orjson.dumps(self.ids.drawn), self._load_ids))
-        self.store.before_commit.append(self._keep_drawn)
+        self.photographs: dict[str, list[tuple[str, str, bytes]]] = {}
+        """The control API's snapshots, by name."""
+        self.restricted_keys = RestrictedKeys(self.store)
+        self.rate_limit = RateLimit()
+        self.store.add_space(
+            "ids", Space(lambda _key: orjson.dumps(self.ids.drawn), self._load_ids, lambda: ["drawn"])
+        )
+        self.store.add_space(
+            "clock", Space(lambda _key: orjson.dumps(self.clock.ahead), self._load_clock, lambda: ["ahead"])
+        )
+        self.store.before_commit += [self._keep_drawn, self._forget_old_events]
         self.balances: dict[str, dict[str, int]] = {}
         """Pending and available minor units by currency, always Σ net of the balance transactions."""
 
@@ -102,6 +114,14 @@ class Sandbox:
     def _keep_drawn(self) -> None:
         if self.store.dirty:  # reading draws request ids only, and they need no memory
             self.store.touch("ids", "drawn")
+
+    def _forget_old_events(self) -> None:
+        events, oldest = self.store.tables["event"], int(self.clock.now()) - EVENTS_KEPT_SECONDS
+        if events.order and events.rows[events.order[0]]["created"] < oldest:
+            self.deliveries.forget_events(self.store.forget_oldest("event", oldest))
+
+    def _load_clock(self, _key: str, body: bytes) -> None:
+        self.clock.ahead = orjson.loads(body)
 
     def _load_ids(self, _key: str, body: bytes) -> None:
         self.ids.resume(orjson.loads(body))
@@ -120,10 +140,13 @@ class Sandbox:
     async def start(self) -> None:
         """Read back the state, and set timers and deliveries going."""
         self.store.load()
-        for txn in self.store.tables["balance_transaction"].rows.values():
-            self.add_to_balance(txn["currency"], txn["status"], txn["net"])
+        self._add_up()
         self.timers.start()
         await self.deliveries.start()
+
+    def _add_up(self) -> None:
+        for txn in self.store.tables["balance_transaction"].rows.values():
+            self.add_to_balance(txn["currency"], txn["status"], txn["net"])
 
     async def stop(self) -> None:
         """Stop; what is pending goes on after the next start, if the state is kept."""
@@ -132,13 +155,32 @@ class Sandbox:
         self.timers.clear()
         self.store.close()
 
+    def advance(self, seconds: float) -> None:
+        """Move the clock on: every timer that falls due runs at its own time, in order."""
+        self.clock.advance(seconds)
+        self.store.touch("clock", "ahead")
+
+    def photograph(self) -> list[tuple[str, str, bytes]]:
+        """The whole state, for ``restore``."""
+        return self.store.photograph()
+
+    def restore(self, photograph: list[tuple[str, str, bytes]]) -> None:
+        """Be as the sandbox was when the photograph was taken; fault and delivery rules are gone."""
+        self.reset()
+        self.store.restore(photograph)
+        self._add_up()
+        self.timers.start()
+        self.deliveries.resume()
+
     def reset(self) -> None:
         """Back to an empty account with its first settings."""
         self.timers.clear()
         self.deliveries.clear()
         self.idempotency.clear()
         self.faults.remove()
+        self.restricted_keys.clear()
         self.balances.clear()
+        self.clock.ahead = 0.0
         self.ids.resume(0)
         self._settings.now = self._first_settings()
         self.store.clear()
@@ -184,6 +226,8 @@ class Call:
     params: Form = field(default_factory=dict)
     ids: tuple[str, ...] = ()
     """The ids in the path, in order."""
+    asked: Form = field(default_factory=dict)
+    """The parameters as they were sent."""
     version: str = ""
     versioned: bool = False
     """Whether the caller named the version; parameters of old are let pass where none was named."""

@@ -12,131 +12,17 @@ records with its own ``dump`` and ``load``.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-Obj = dict[str, Any]
+from tallystick.sandbox.journal import Journal
+from tallystick.sandbox.tables import Obj, Table, TableSpec
 
-
-@dataclass(frozen=True, slots=True)
-class TableSpec:
-    """One kind of object: its ``object`` name, how messages call it, what it is looked up by."""
-
-    kind: str
-    noun: str
-    indexes: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class Table:
-    """All objects of one kind, in order of creation. Deleted ids keep their place in ``order``."""
-
-    spec: TableSpec
-    rows: dict[str, Obj] = field(default_factory=dict)
-    order: list[str] = field(default_factory=list)
-    position: dict[str, int] = field(default_factory=dict)
-    by: dict[str, dict[Any, dict[str, None]]] = field(default_factory=dict)
-    gone: dict[str, Obj] = field(default_factory=dict)
-    """What is left of deleted objects: ``{"id", "object", "deleted": true}``."""
-    newest: int = 0
-    in_time_order: bool = True
-    """Whether ``created`` never falls along ``order``: then a search may stop early."""
-    reindexed: bool = False
-    """Whether an indexed value has ever changed: then an index is no longer in order of creation."""
-
-    def __post_init__(self) -> None:
-        self.by = {name: {} for name in self.spec.indexes}
-
-    def insert(self, obj: Obj) -> None:
-        ident = obj["id"]
-        if ident in self.position:
-            raise KeyError(f"{ident} exists already.")
-        self.rows[ident] = obj
-        self.position[ident] = len(self.order)
-        self.order.append(ident)
-        created = obj.get("created", self.newest)
-        if created < self.newest:
-            self.in_time_order = False
-        else:
-            self.newest = created
-        for name in self.by:
-            self.index(name, obj.get(name), ident)
-
-    def bury(self, ident: str) -> None:
-        """Move a deleted object out of ``rows``."""
-        self.gone[ident] = self.rows.pop(ident)
-
-    def take_back(self, ident: str) -> None:
-        """Undo the newest ``insert``."""
-        obj = self.rows.pop(ident)
-        self.order.pop()
-        del self.position[ident]
-        for name in self.by:
-            self.unindex(name, obj.get(name), ident)
-
-    def index(self, name: str, value: Any, ident: str) -> None:
-        if value is not None:
-            self.by[name].setdefault(value, {})[ident] = None
-
-    def unindex(self, name: str, value: Any, ident: str) -> None:
-        if value is not None and ident in (ids := self.by[name].get(value, {})):
-            del ids[ident]
-            if not ids:
-                del self.by[name][value]
-
-    def ids_having(self, name: str, value: Any) -> list[str]:
-        """The ids whose indexed field ``name`` is ``value``, oldest first, with those of deleted objects."""
-        ids = list(self.by[name].get(value, ()))
-        return sorted(ids, key=self.position.__getitem__) if self.reindexed else ids
-
-    def having(self, name: str, value: Any) -> list[Obj]:
-        """The objects whose indexed field ``name`` is ``value``, oldest first."""
-        return [self.rows[ident] for ident in self.ids_having(name, value) if ident in self.rows]
-
-
-class Journal:
-    """The file: one table of records. WAL, synchronous off: what is committed survives a killed process."""
-
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=OFF")
-        self._db.execute("CREATE TABLE IF NOT EXISTS records (space TEXT, key TEXT, seq INTEGER, body BLOB,"
-                         " PRIMARY KEY (space, key)) WITHOUT ROWID")  # fmt: skip
-
-    def read(self) -> Iterator[tuple[str, str, int, bytes]]:
-        """All records, oldest first."""
-        yield from self._db.execute("SELECT space, key, seq, body FROM records ORDER BY seq")
-
-    def write(self, rows: list[tuple[str, str, int, bytes]], gone: list[tuple[str, str]]) -> None:
-        """Write and delete records in one transaction."""
-        self._db.execute("BEGIN")
-        try:
-            # An update keeps the first seq, so that a restart reads objects in order of creation.
-            self._db.executemany(
-                "INSERT INTO records VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (space, key) DO UPDATE SET body = excluded.body",
-                rows,
-            )
-            if gone:
-                self._db.executemany("DELETE FROM records WHERE space = ? AND key = ?", gone)
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
-    def clear(self) -> None:
-        """Delete everything."""
-        self._db.execute("DELETE FROM records")
-
-    def close(self) -> None:
-        """Fold the write-ahead log into the file and let go of it."""
-        self._db.close()
+__all__ = ["Obj", "Space", "Store", "Table", "TableSpec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +31,8 @@ class Space:
 
     dump: Callable[[str], bytes | None]
     load: Callable[[str, bytes], None]
+    keys: Callable[[], Iterable[str]] = tuple
+    """All keys there are, oldest first."""
 
 
 class Store:
@@ -158,6 +46,8 @@ class Store:
         self._touched: dict[tuple[str, str], None] = {}
         self._undo: list[Callable[[], object]] = []
         self._seq = 0
+        self.objects = 0
+        """How many objects there are, deleted ones left out."""
         self.before_commit: list[Callable[[], None]] = []
 
     @property
@@ -176,12 +66,17 @@ class Store:
         kind, ident = obj["object"], obj["id"]
         table = self.tables[kind]
         table.insert(obj)
-        self._undo.append(lambda: table.take_back(ident))
+        self.objects += 1
+        self._undo.append(lambda: self._take_back(table, ident))
         if hidden is not None:
             self._hidden[ident] = hidden
             self._undo.append(lambda: self._hidden.pop(ident, None))
         self.touch(kind, ident)
         return obj
+
+    def _take_back(self, table: Table, ident: str) -> None:
+        table.take_back(ident)
+        self.objects -= 1
 
     def change(self, obj: Obj, **values: Any) -> Obj:
         """Replace top-level values; returns the previous ones of those that differ."""
@@ -220,14 +115,25 @@ class Store:
         """Take an object away; its id stays taken."""
         table, ident = self.tables[obj["object"]], obj["id"]
         del table.rows[ident]
+        self.objects -= 1
         table.gone[ident] = {"id": ident, "object": obj["object"], "deleted": True}
 
         def back() -> None:
             del table.gone[ident]
             table.rows[ident] = obj
+            self.objects += 1
 
         self._undo.append(back)
         self.touch(obj["object"], ident)
+
+    def forget_oldest(self, kind: str, before: int) -> list[str]:
+        """Delete what was created before a time, for good and without undo, but for the newest objects of
+        that age: they go in hundreds. Only for a kind whose objects nothing else refers to."""
+        gone = self.tables[kind].forget_oldest(before)
+        self.objects -= len(gone)
+        for ident in gone:
+            self.touch(kind, ident)
+        return gone
 
     def hidden(self, obj: Obj) -> Obj:
         """What the API does not show of an object; read only, change it by ``hide``."""
@@ -289,10 +195,27 @@ class Store:
                 self._seq = seq
                 self._spaces[space].load(key, body)
 
+    def photograph(self) -> list[tuple[str, str, bytes]]:
+        """Every record of every space, as ``restore`` takes them."""
+        records = []
+        for name, space in self._spaces.items():
+            for key in space.keys():  # noqa: SIM118 - no dict
+                body = space.dump(key)
+                if body is not None:
+                    records.append((name, key, body))
+        return records
+
+    def restore(self, records: Iterable[tuple[str, str, bytes]]) -> None:
+        """Read records into the emptied store, and have the next commit write them."""
+        for name, key, body in records:
+            self._spaces[name].load(key, body)
+            self.touch(name, key)
+
     def clear(self) -> None:
         """Forget every object, in memory and on disk; spaces clear their own memory."""
         for kind, table in self.tables.items():
             self.tables[kind] = Table(table.spec)
+        self.objects = 0
         self._hidden.clear()
         self._touched.clear()
         self._undo.clear()
@@ -315,7 +238,9 @@ class Store:
             self.tables[kind].insert(obj)
             if obj.get("deleted"):
                 self.tables[kind].bury(ident)
+            else:
+                self.objects += 1
             if hidden is not None:
                 self._hidden[ident] = hidden
 
-        return Space(dump, load)
+        return Space(dump, load, lambda: self.tables[kind].order)

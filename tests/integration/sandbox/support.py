@@ -128,7 +128,8 @@ class Sdk:
     async def __call__(self, name: str, *args: Any, **options: Any) -> Any:
         """``sdk("payment_intents.create", {...})``; ``options`` are the request's (idempotency_key, …)."""
         service, _, method = name.rpartition(".")
-        bound = getattr(attrgetter(service)(self.client.v1), method if self._sync else f"{method}_async")
+        space = self.client if service.startswith("v2.") else self.client.v1
+        bound = getattr(attrgetter(service)(space), method if self._sync else f"{method}_async")
         given = {"options": options} if options else {}
         return await asyncio.to_thread(bound, *args, **given) if self._sync else await bound(*args, **given)
 
@@ -161,7 +162,7 @@ class Raw:
         sent = {**own, **(headers or {})}
         async with self._session.request(method, self.url + path, data=data, headers=sent) as answer:
             body = await answer.json()
-            if path.startswith("/v1/"):
+            if path.startswith(("/v1/", "/v2/")):
                 found = problems(body)
                 assert not found, found
             return answer.status, body, {key.lower(): value for key, value in answer.headers.items()}

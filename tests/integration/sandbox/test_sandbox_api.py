@@ -28,7 +28,7 @@ PAY = {
         ("", 401),
         ("Bearer", 401),
         ("Bearer sk_live_123", 401),
-        ("Bearer pk_test_123", 401),
+        ("Bearer pk_test_123", 403),
         ("Basic !!!", 401),
         ("Bearer sk_test_123", 200),
         ("Bearer rk_test_123", 200),
