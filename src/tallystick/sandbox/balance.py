@@ -19,11 +19,40 @@ TABLES: Final = [
 ]
 
 RELEASE: Final = "release_funds"
+PAY_OUT: Final = "pay_out_automatically"
+"""The timer that pays out whatever is available in a currency; its work is in ``payouts``."""
 
-_CATEGORY: Final = {
+CATEGORY: Final = {
     "charge": "charge",
+    "payment": "charge",
     "refund": "refund",
+    "payment_refund": "refund",
     "refund_failure": "refund_failure",
+    "payment_failure_refund": "charge_failure",
+    "payment_reversal": "charge_failure",
+    "payout": "payout",
+    "payout_cancel": "payout_reversal",
+    "payout_failure": "payout_reversal",
+    "topup": "topup",
+    "topup_reversal": "topup_reversal",
+    "transfer": "transfer",
+    "transfer_refund": "transfer_reversal",
+    "application_fee": "platform_earning",
+    "application_fee_refund": "platform_earning_refund",
+    "stripe_fee": "fee",
+    "stripe_fx_fee": "fee",
+    "network_cost": "network_cost",
+}
+"""The reporting category of a type; of any other, its own name."""
+
+_DESCRIPTION: Final = {
+    "refund": "REFUND FOR CHARGE",
+    "payment_refund": "REFUND FOR PAYMENT",
+    "refund_failure": "REFUND FAILURE",
+    "payment_failure_refund": "REFUND FOR FAILED PAYMENT",
+    "payout": "STRIPE PAYOUT",
+    "payout_failure": "STRIPE PAYOUT FAILURE",
+    "payout_cancel": "STRIPE PAYOUT CANCEL",
 }
 
 
@@ -54,76 +83,119 @@ def book(call: Call, kind: str, source: Obj, *, amount: int, fee: bool = False, 
     settings = call.sandbox.settings
     booked, settlement, rate = settled(call, amount, source["currency"])
     taken = settings.fee(booked, settlement) if fee else 0
-    available_on = call.now if at_once else _available_on(call.now, settings.available_after_days)
+    return enter(
+        call,
+        kind,
+        booked,
+        settlement,
+        source=source["id"],
+        fee=taken,
+        rate=rate,
+        description=_DESCRIPTION.get(kind, source.get("description")),
+        available_on=call.now if at_once else available_on(call.now, settings.available_after_days),
+    )
+
+
+def enter(
+    call: Call,
+    kind: str,
+    amount: int,
+    settlement: str,
+    *,
+    source: str | None,
+    available_on: int,
+    fee: int = 0,
+    rate: Decimal | None = None,
+    description: str | None = None,
+    category: str | None = None,
+    fee_description: str = "Stripe processing fees",
+    balance_type: str = "payments",
+) -> Obj:
+    """Enter a balance transaction of ``amount`` and ``fee`` in minor units of the settlement currency."""
     status = "available" if available_on <= call.now else "pending"
     txn: Obj = {
-        "id": call.sandbox.ids.new("txn", of=source["id"]),
+        "id": call.sandbox.ids.new("txn", of=source),
         "object": "balance_transaction",
-        "amount": booked,
+        "amount": amount,
         "available_on": available_on,
-        "balance_type": "payments",
+        "balance_type": balance_type,
         "created": call.now,
         "currency": settlement,
-        "description": _description(kind, source),
+        "description": description,
         "exchange_rate": None if rate is None else float(rate),  # JSON's number; nothing computes with it
-        "fee": taken,
-        "fee_details": [
-            {
-                "amount": taken,
-                "application": None,
-                "currency": settlement,
-                "description": "Stripe processing fees",
-                "type": "stripe_fee",
-            }
-        ]
-        if taken
-        else [],
-        "net": booked - taken,
-        "reporting_category": _CATEGORY[kind],
-        "source": source["id"],
+        "fee": fee,
+        "fee_details": [fee_detail(fee, settlement, fee_description)] if fee else [],
+        "net": amount - fee,
+        "reporting_category": category or CATEGORY.get(kind, kind),
+        "source": source,
         "status": status,
         "type": kind,
     }
     call.store.put(txn)
-    _move(call, settlement, status, txn["net"])
-    if status == "pending" and not call.sandbox.timers.has(RELEASE, str(available_on)):
-        call.sandbox.timers.add(RELEASE, str(available_on), available_on)
+    move(call, settlement, status, txn["net"])
+    if status == "pending":
+        if not call.sandbox.timers.has(RELEASE, str(available_on)):
+            call.sandbox.timers.add(RELEASE, str(available_on), available_on)
+    else:
+        arm_payout(call, settlement)
     return txn
 
 
-def _move(call: Call, code: str, status: str, amount: int) -> None:
+def fee_detail(fee: int, code: str, description: str = "Stripe processing fees") -> Obj:
+    """One entry of ``fee_details``."""
+    return {
+        "amount": fee,
+        "application": None,
+        "currency": code,
+        "description": description,
+        "type": "stripe_fee",
+    }
+
+
+def move(call: Call, code: str, status: str, amount: int) -> None:
+    """Move the kept sums by ``amount``; undone with the request."""
     call.sandbox.add_to_balance(code, status, amount)
     call.store.on_rollback(lambda: call.sandbox.add_to_balance(code, status, -amount))
 
 
-def _available_on(now: int, days: int) -> int:
-    """Midnight UTC so many days on, as Stripe rounds it; now for no days."""
-    if days == 0:
-        return now
+def available(call: Call, code: str) -> int:
+    """What can be paid out in a currency, minor units."""
+    return call.sandbox.balances.get(code, {}).get("available", 0)
+
+
+def arm_payout(call: Call, code: str) -> None:
+    """Have the coming midnight's automatic payout look at this currency, where payouts are automatic."""
+    timers = call.sandbox.timers
+    if call.sandbox.settings.payout_interval == "manual" or available(call, code) <= 0:
+        return
+    if not timers.has(PAY_OUT, code):
+        timers.add(PAY_OUT, code, midnight_after(int(call.sandbox.clock.now()), 1))
+
+
+def midnight_after(now: int, days: int) -> int:
+    """Midnight UTC so many days on."""
     midnight = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return int((midnight + timedelta(days=days)).timestamp())
 
 
-def _description(kind: str, source: Obj) -> str | None:
-    if kind == "refund":
-        return "REFUND FOR CHARGE"
-    if kind == "refund_failure":
-        return "REFUND FAILURE"
-    description: str | None = source.get("description")
-    return description
+def available_on(now: int, days: int) -> int:
+    """Midnight UTC so many days on, as Stripe rounds it; now for no days."""
+    return now if days == 0 else midnight_after(now, days)
 
 
-def release(call: Call, available_on: str) -> None:
+def release(call: Call, day: str) -> None:
     """Timer: the funds of one day become available."""
-    released = False
-    for txn in call.store.tables["balance_transaction"].having("available_on", int(available_on)):
+    released = set()
+    for txn in call.store.tables["balance_transaction"].having("available_on", int(day)):
         if txn["status"] == "pending":
-            released = True
+            released.add(txn["currency"])
             call.store.change(txn, status="available")
-            _move(call, txn["currency"], "pending", -txn["net"])
-            _move(call, txn["currency"], "available", txn["net"])
+            move(call, txn["currency"], "pending", -txn["net"])
+            move(call, txn["currency"], "available", txn["net"])
     if released:
         call.emit("balance.available", shown(call))
+    for code in sorted(released):
+        arm_payout(call, code)
 
 
 ACTIONS: Final = {RELEASE: release}
@@ -158,15 +230,18 @@ def retrieve_transaction(call: Call) -> Obj:
 
 
 def list_transactions(call: Call) -> Obj:
-    """GET /v1/balance_transactions; no payout contains any yet, so the payout filter finds none."""
-    payout = call.params.get("payout")
-    return page(
-        call,
-        "balance_transaction",
-        "/v1/balance_transactions",
-        matches=None if payout is None else lambda txn: call.store.hidden(txn).get("payout") == payout,
-        ignore=("payout",),
-    )
+    """GET /v1/balance_transactions; ``payout`` gives the contents of an automatic payout only."""
+    wanted = call.params.get("payout")
+    among = None
+    if wanted is not None:
+        payout = call.find("payout", wanted, param="payout")
+        if not payout["automatic"]:
+            raise invalid(
+                "Balance transaction history can only be filtered on automatic transfers, not manual.",
+                param="payout",
+            )
+        among = call.store.hidden(payout).get("members", [])
+    return page(call, "balance_transaction", "/v1/balance_transactions", ignore=("payout",), among=among)
 
 
 _LIST: Final = listing(created=created, currency=currency, payout=text(), source=text(), type=text())

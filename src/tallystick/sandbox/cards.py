@@ -106,7 +106,7 @@ class TestCard:
     ``decline`` refuses every charge; ``attaches`` says whether a refused card can be saved all the same.
     ``authentication`` is "" (never), "unless_set_up" or "always". ``refund`` is "" , "pending" (ends later)
     or "fails" (fails later). ``at_once``: its funds are available without waiting. ``dispute`` is the reason
-    of the dispute that its charges draw.
+    of the dispute that its charges draw ("inquiry" for one that moves no money); of several, all draw.
     """
 
     __test__ = False  # pytest would take it for a test by its name
@@ -185,14 +185,17 @@ _CARDS: Final = (
     ),
     TestCard("4000000000000259", ("createDispute",), dispute="fraudulent"),
     TestCard("4000000000002685", ("createDisputeProductNotReceived",), dispute="product_not_received"),
-    TestCard("4000000000001976", ("createDisputeInquiry",), dispute="warning"),
+    TestCard("4000000000001976", ("createDisputeInquiry",), dispute="inquiry"),
+    TestCard("4000000404000079", ("createMultipleDisputes",), dispute="fraudulent fraudulent"),
     TestCard("4000000000000077", ("bypassPending",), at_once=True),
+    TestCard("4000003720000278", ("bypassPendingInternational",), country="IE", at_once=True),
     TestCard("4000000000007726", ("pendingRefund",), refund="pending"),
     TestCard("4000000000005126", ("refundFail",), refund="fails"),
 )
 
 BY_NUMBER: Final = {card.number: card for card in _CARDS}
 BY_NAME: Final = {name: card for card in _CARDS for name in card.names}
+BY_NAME.update({f"visa_{name}": card for name, card in BY_NAME.items() if name.startswith("createDispute")})
 
 _BRANDS: Final = {
     "34": "amex",

@@ -1,17 +1,32 @@
-"""Charges: what a confirmed PaymentIntent makes; here they can only be read and annotated."""
+"""Charges: read, annotated, searched, and made the older way, without a PaymentIntent."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from tallystick.sandbox import cards
-from tallystick.sandbox.errors import refused
+from tallystick.sandbox import (
+    balance,
+    captures,
+    cards,
+    charge_shape,
+    disputes,
+    payment_methods,
+    refunds,
+    search,
+    tokens,
+)
+from tallystick.sandbox import payment_intent_shape as shape
+from tallystick.sandbox.errors import invalid, refused
 from tallystick.sandbox.lists import page
 from tallystick.sandbox.params import (
     SHIPPING,
+    Check,
     Params,
+    boolean,
     clearable,
     created,
+    currency,
+    integer,
     listing,
     merged_metadata,
     metadata,
@@ -19,6 +34,7 @@ from tallystick.sandbox.params import (
     text,
     whole_shipping,
 )
+from tallystick.sandbox.refusals import unsupported
 from tallystick.sandbox.routing import Route
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj, TableSpec
@@ -27,189 +43,91 @@ TABLES: Final = [
     TableSpec("charge", "charge", indexes=("payment_intent", "customer", "transfer_group")),
 ]
 
-_DESCRIPTOR: Final = "TALLYSTICK"
-AUTHORIZED_SECONDS: Final = 7 * 24 * 3600
-"""How long an authorization waits for its capture."""
 
-_BLANK: Final[Obj] = {
-    "id": None,
-    "object": "charge",
-    "amount": None,
-    "amount_captured": 0,
-    "amount_refunded": 0,
-    "application": None,
-    "application_fee": None,
-    "application_fee_amount": None,
-    "balance_transaction": None,
-    "billing_details": None,
-    "calculated_statement_descriptor": None,
-    "captured": False,
-    "created": None,
-    "currency": None,
-    "customer": None,
-    "description": None,
-    "destination": None,
-    "dispute": None,
-    "disputed": False,
-    "failure_balance_transaction": None,
-    "failure_code": None,
-    "failure_message": None,
-    "fraud_details": {},
-    "livemode": False,
-    "metadata": {},
-    "on_behalf_of": None,
-    "order": None,
-    "outcome": None,
-    "paid": False,
-    "payment_intent": None,
-    "payment_method": None,
-    "payment_method_details": None,
-    "radar_options": {},
-    "receipt_email": None,
-    "receipt_number": None,
-    "receipt_url": None,
-    "refunded": False,
-    "review": None,
-    "shipping": None,
-    "source": None,
-    "source_transfer": None,
-    "statement_descriptor": None,
-    "statement_descriptor_suffix": None,
-    "status": None,
-    "transfer_data": None,
-    "transfer_group": None,
-}
-_FROM_INTENT: Final = (
-    "amount",
-    "currency",
-    "customer",
-    "description",
-    "metadata",
-    "receipt_email",
-    "shipping",
-    "statement_descriptor",
-    "statement_descriptor_suffix",
-    "transfer_group",
-)
-
-
-def make(
-    call: Call,
-    intent: Obj,
-    method: Obj,
-    card: cards.TestCard,
-    *,
-    decline: cards.Decline | None,
-    authenticated: bool,
-    captured: bool,
-) -> Obj:
-    """A new charge of a PaymentIntent on a card: succeeded, authorized only, or failed by ``decline``."""
-    amount = intent["amount"]
-    paid = decline is None
-    captured = captured and paid
-    ident = call.sandbox.ids.new("ch", of=intent["id"])
-    details = _card_details(call, method, card, amount, paid=paid, authenticated=authenticated)
-    if paid and not captured:
-        details["capture_before"] = call.now + AUTHORIZED_SECONDS
-    charge: Obj = {
-        **_BLANK,
-        **{name: intent[name] for name in _FROM_INTENT},
-        "id": ident,
-        "amount_captured": amount if captured else 0,
-        "billing_details": method["billing_details"],
-        "calculated_statement_descriptor": _descriptor(intent),
-        "captured": captured,
-        "created": call.now,
-        "failure_code": decline.code if decline else None,
-        "failure_message": decline.message if decline else None,
-        "outcome": _outcome(call, decline),
-        "paid": paid,
-        "payment_intent": intent["id"],
-        "payment_method": method["id"],
-        "payment_method_details": {"card": details, "type": "card"},
-        "receipt_url": f"{call.base_url}/receipts/{ident}" if paid else None,
-        "status": "succeeded" if paid else "failed",
+def create(call: Call) -> Obj:
+    """POST /v1/charges: charge a token or a customer's card at once, without a PaymentIntent."""
+    params = call.params
+    for name in ("amount", "currency"):
+        if name not in params:
+            raise invalid(f"Missing required param: {name}.", param=name, code="parameter_missing")
+    shape.check_amount(params["amount"], params["currency"])
+    balance.settled(call, params["amount"], params["currency"])
+    if "customer" in params:
+        call.find("customer", params["customer"])
+    method, source = tokens.chargeable(call)
+    card = payment_methods.card_of(call, method)
+    order: Obj = {
+        **dict.fromkeys(charge_shape.FROM_INTENT),
+        **{name: params[name] for name in charge_shape.FROM_INTENT if name in params},
+        "id": None,
+        "metadata": merged_metadata(None, params.get("metadata", {})),
+        "payment_method_options": {},
+        "shipping": whole_shipping(params.get("shipping")),
     }
-    return call.store.put(charge)
+    captured = params.get("capture", True)
+    charge = charge_shape.make(
+        call, order, method, card, decline=card.decline, authenticated=False, captured=captured
+    )
+    call.store.change(charge, source=source)
+    if card.decline is not None:
+        call.emit("charge.failed", charge)
+        raise payment_methods.declined(card.decline, charge=charge["id"])
+    _follow(call, charge, card, captured=captured)
+    return charge
 
 
-def _descriptor(intent: Obj) -> str:
-    if intent["statement_descriptor_suffix"]:
-        return f"{_DESCRIPTOR}* {intent['statement_descriptor_suffix']}"[:22]
-    return str(intent["statement_descriptor"] or _DESCRIPTOR)
+def _follow(call: Call, charge: Obj, card: cards.TestCard, *, captured: bool) -> None:
+    """What follows a charge that has gone through."""
+    if captured:
+        captures.book(call, charge)
+    else:
+        call.after(charge_shape.AUTHORIZED_SECONDS, captures.EXPIRE, charge["id"])
+    call.emit("charge.succeeded", charge)
+    if card.dispute and captured:
+        disputes.draw(call, charge)
 
 
-def _outcome(call: Call, decline: cards.Decline | None) -> Obj:
-    """How the attempt ended, as the network and Radar saw it."""
-    if decline is None:
-        return {
-            "advice_code": None,
-            "network_advice_code": None,
-            "network_decline_code": None,
-            "network_status": "approved_by_network",
-            "reason": None,
-            "risk_level": "normal",
-            "risk_score": call.sandbox.ids.random.randint(1, 64),
-            "seller_message": "Payment complete.",
-            "type": "authorized",
-        }
-    return {
-        "advice_code": decline.advice_code,
-        "network_advice_code": None,
-        "network_decline_code": decline.network_decline_code,
-        "network_status": "not_sent_to_network" if decline.blocked else "declined_by_network",
-        "reason": "highest_risk_level" if decline.blocked else decline.decline_code,
-        "risk_level": "highest" if decline.blocked else "normal",
-        "risk_score": 95 if decline.blocked else call.sandbox.ids.random.randint(1, 64),
-        "seller_message": decline.seller_message,
-        "type": "blocked" if decline.blocked else "issuer_declined",
-    }
+def capture(call: Call) -> Obj:
+    """POST /v1/charges/{id}/capture: of a charge without a PaymentIntent; what is left is let go of."""
+    charge, params = call.find("charge"), dict(call.params)
+    if charge["payment_intent"] is not None:
+        raise refused(
+            f"Charge {charge['id']} belongs to a PaymentIntent; capture {charge['payment_intent']} instead.",
+            code="charge_invalid_parameter",
+        )
+    if charge["captured"] or charge["refunded"]:
+        raise refused(f"Charge {charge['id']} has already been captured.", code="charge_already_captured")
+    amount = params.pop("amount", charge["amount"])
+    if not 1 <= amount <= charge["amount"]:
+        raise refused(
+            f"You may only capture up to {charge['amount']} of this charge.",
+            code="amount_too_large",
+            param="amount",
+        )
+    call.sandbox.timers.take(captures.EXPIRE, charge["id"])
+    call.store.change(charge, captured=True, amount_captured=amount, **params)
+    captures.book(call, charge)
+    call.emit("charge.captured", charge)
+    if payment_methods.card_of(call, call.find("payment_method", charge["payment_method"])).dispute:
+        disputes.draw(call, charge)
+    return charge
 
 
-def _card_details(
-    call: Call, method: Obj, card: cards.TestCard, amount: int, *, paid: bool, authenticated: bool
-) -> Obj:
-    shown = method["card"]
-    dice = call.sandbox.ids.random
-    return {
-        "amount_authorized": amount if paid else None,
-        "authorization_code": f"{dice.randrange(1_000_000):06}" if paid else None,
-        "brand": shown["brand"],
-        "checks": shown["checks"],
-        "country": shown["country"],
-        "exp_month": shown["exp_month"],
-        "exp_year": shown["exp_year"],
-        "extended_authorization": {"status": "disabled"},
-        "fingerprint": shown["fingerprint"],
-        "funding": shown["funding"],
-        "incremental_authorization": {"status": "unavailable"},
-        "installments": None,
-        "last4": shown["last4"],
-        "mandate": None,
-        "multicapture": {"status": "unavailable"},
-        "network": card.brand,
-        "network_token": {"used": False},
-        "network_transaction_id": f"{dice.randrange(10**15):015}" if paid else None,
-        "overcapture": {"maximum_amount_capturable": amount, "status": "unavailable"},
-        "regulated_status": "unregulated",
-        "three_d_secure": _three_d_secure(call) if authenticated else None,
-        "wallet": None,
-    }
+def expire(call: Call) -> Obj:
+    """POST /v1/test_helpers/charges/{id}/expire: an authorization runs out now."""
+    charge = call.find("charge")
+    if not call.sandbox.timers.take(captures.EXPIRE, charge["id"]):
+        raise refused(f"Charge {charge['id']} is no authorization that could expire.")
+    refunds.expire(call, charge["id"])
+    return charge
 
 
-def _three_d_secure(call: Call) -> Obj:
-    return {
-        "authentication_flow": "challenge",
-        "electronic_commerce_indicator": "05",
-        "exemption_indicator": None,
-        "result": "authenticated",
-        "result_reason": None,
-        "transaction_id": call.sandbox.ids.chars(28),
-        "version": "2.2.0",
-    }
-
-
-# Calls
+def refund(call: Call) -> Obj:
+    """POST /v1/charges/{id}/refund, the older way: shows the charge."""
+    charge = call.find("charge")
+    call.params["charge"] = charge["id"]
+    refunds.create(call)
+    return charge
 
 
 def retrieve(call: Call) -> Obj:
@@ -238,12 +156,75 @@ def update(call: Call) -> Obj:
     return charge
 
 
+_SEARCHED: Final = {
+    name: search.field(name)
+    for name in ("amount", "created", "currency", "customer", "disputed", "refunded", "status")
+} | {
+    "billing_details.address.postal_code": search.field("billing_details.address.postal_code"),
+    **{
+        f"payment_method_details.card.{name}": search.field(f"payment_method_details.card.{name}")
+        for name in ("brand", "exp_month", "exp_year", "fingerprint", "last4")
+    },
+}
+
+
+def search_all(call: Call) -> Obj:
+    """GET /v1/charges/search."""
+    return search.page(call, "charge", "/v1/charges/search", _SEARCHED)
+
+
 def list_all(call: Call) -> Obj:
     """GET /v1/charges."""
     return page(call, "charge", "/v1/charges")
 
 
+_SHARED: Final[dict[str, Check]] = {
+    "description": clearable(text(40000)),
+    "metadata": metadata,
+    "receipt_email": clearable(text()),
+    "shipping": SHIPPING,
+    "transfer_group": text(),
+}
+_CREATE: Final = Params(
+    {
+        **_SHARED,
+        "amount": integer,
+        "capture": boolean,
+        "card": tokens.card,
+        "currency": currency,
+        "customer": text(),
+        "on_behalf_of": text(),
+        "radar_options": unsupported("it assesses no browser sessions"),
+        "source": text(),
+        "statement_descriptor": clearable(text(22)),
+        "statement_descriptor_suffix": clearable(text(22)),
+        **dict.fromkeys(
+            ("application_fee", "application_fee_amount", "destination", "transfer_data"),
+            unsupported("charges for connected accounts are made with a PaymentIntent"),
+        ),
+    }
+)
+_CAPTURE: Final = Params(
+    {
+        "amount": integer,
+        "receipt_email": text(),
+        "statement_descriptor": text(22),
+        "statement_descriptor_suffix": text(22),
+        "transfer_group": text(),
+        **dict.fromkeys(
+            ("application_fee", "application_fee_amount", "transfer_data"),
+            unsupported("charges for connected accounts are made with a PaymentIntent"),
+        ),
+    }
+)
+
 ROUTES: Final = [
+    Route("POST", "/v1/charges", create, _CREATE),
+    Route("GET", "/v1/charges/search", search_all, search.PARAMS),
+    Route("POST", "/v1/charges/{}/capture", capture, _CAPTURE),
+    Route("POST", "/v1/charges/{}/refund", refund, refunds.OF_CHARGE),
+    Route("POST", "/v1/charges/{}/refunds", refunds.create_of_charge, refunds.OF_CHARGE),
+    Route("POST", "/v1/test_helpers/charges/{}/expire", expire),
     Route(
         "GET",
         "/v1/charges",
@@ -257,15 +238,11 @@ ROUTES: Final = [
         update,
         Params(
             {
+                **_SHARED,
                 "customer": text(),
-                "description": clearable(text(40000)),
                 "fraud_details": Params(
                     {"user_report": clearable(one_of("fraudulent", "safe"))}, required=("user_report",)
                 ),
-                "metadata": metadata,
-                "receipt_email": clearable(text()),
-                "shipping": SHIPPING,
-                "transfer_group": text(),
             }
         ),
     ),

@@ -1,17 +1,14 @@
-"""The attempt to pay a PaymentIntent: authentication, charge, capture, settlement, cancellation."""
+"""The attempt to pay a PaymentIntent: authentication, charge, cancellation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import NoReturn
 
-from tallystick.sandbox import balance, cards, charges, payment_methods
+from tallystick.sandbox import bank_debits, captures, cards, charge_shape, disputes, payment_methods
 from tallystick.sandbox.errors import StripeError, doc_url, invalid, refused
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
-
-SETTLE: Final = "settle_charge"
-EXPIRE: Final = "expire_authorization"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +19,7 @@ class Attempt:
     return_url: str | None = None
     use_stripe_sdk: bool = False
     error_on_requires_action: bool = False
+    mandate_data: Obj | None = None
 
 
 def check_owner(call: Call, method: Obj, customer: str | None) -> None:
@@ -68,6 +66,11 @@ def confirm(call: Call, intent: Obj, attempt: Attempt) -> None:
         )
     method = call.find("payment_method", intent["payment_method"])
     check_owner(call, method, intent["customer"])
+    _check_type(intent, method)
+    if method["type"] != "card":
+        _keep_method(call, intent, method)
+        bank_debits.submit(call, intent, method, attempt.mandate_data)
+        return
     card = payment_methods.card_of(call, method)
     if not _needs_authentication(call, intent, method, card):
         pay(call, intent, method, card, authenticated=False)
@@ -77,11 +80,27 @@ def confirm(call: Call, intent: Obj, attempt: Attempt) -> None:
         _ask(call, intent, attempt)
 
 
+def _check_type(intent: Obj, method: Obj) -> None:
+    allowed = intent["payment_method_types"]
+    if method["type"] not in allowed:
+        raise refused(
+            f"The PaymentMethod provided ({method['type']}) is not allowed for this PaymentIntent. Please"
+            f" attach a PaymentMethod of one of the following types: {', '.join(allowed)}.",
+            param="payment_method",
+            code="payment_intent_incompatible_payment_method",
+        )
+
+
+def _card_options(intent: Obj) -> Obj:
+    options: Obj = intent["payment_method_options"].get("card", {})
+    return options
+
+
 def _needs_authentication(call: Call, intent: Obj, method: Obj, card: cards.TestCard) -> bool:
     if card.authentication == "always":
         return True
     if card.authentication == "unless_set_up":
-        asked = intent["payment_method_options"]["card"]["request_three_d_secure"] in ("any", "challenge")
+        asked = _card_options(intent).get("request_three_d_secure") in ("any", "challenge")
         return asked or not call.store.hidden(method).get("set_up")
     return False
 
@@ -139,11 +158,8 @@ def pay(call: Call, intent: Obj, method: Obj, card: cards.TestCard, *, authentic
     """Charge the card; raises StripeError (402) for a decline."""
     if card.decline is not None:
         fail(call, intent, method, card, card.decline, authenticated=authenticated)
-    manual = "manual" in (
-        intent["capture_method"],
-        intent["payment_method_options"]["card"].get("capture_method"),
-    )
-    charge = charges.make(
+    manual = "manual" in (intent["capture_method"], _card_options(intent).get("capture_method"))
+    charge = charge_shape.make(
         call, intent, method, card, decline=None, authenticated=authenticated, captured=not manual
     )
     _keep_method(call, intent, method)
@@ -158,20 +174,23 @@ def pay(call: Call, intent: Obj, method: Obj, card: cards.TestCard, *, authentic
     )
     if intent["capture_method"] == "automatic" and not manual:
         # The synchronous capture of old: the balance transaction is there before the answer.
-        _settle(call, charge)
+        captures.book(call, charge)
     elif manual:
-        call.after(charges.AUTHORIZED_SECONDS, EXPIRE, charge["id"])
+        call.after(charge_shape.AUTHORIZED_SECONDS, captures.EXPIRE, charge["id"])
     else:
-        call.after(call.sandbox.settings.settlement_delay, SETTLE, charge["id"])
+        captures.settle_later(call, charge)
     call.emit("charge.succeeded", charge)
+    if card.dispute and not manual:
+        disputes.draw(call, charge)
     call.emit("payment_intent.amount_capturable_updated" if manual else "payment_intent.succeeded", intent)
+    if card.at_once and not manual:
+        captures.settle_now(call, charge)
 
 
 def _keep_method(call: Call, intent: Obj, method: Obj) -> None:
     """Save the method where a later use was announced; otherwise it has paid its one payment."""
-    future = intent["setup_future_usage"] or intent["payment_method_options"]["card"].get(
-        "setup_future_usage"
-    )
+    options = intent["payment_method_options"].get(method["type"], {})
+    future = intent["setup_future_usage"] or options.get("setup_future_usage")
     if future and future != "none" and intent["customer"] is not None:
         if method["customer"] is None:
             call.store.change(method, customer=intent["customer"])
@@ -191,7 +210,7 @@ def fail(
     authenticated: bool,
 ) -> NoReturn:
     """Record a declined attempt, and raise it (402)."""
-    charge = charges.make(
+    charge = charge_shape.make(
         call, intent, method, card, decline=decline, authenticated=authenticated, captured=False
     )
     shown = dict(method)
@@ -208,53 +227,6 @@ def fail(
     call.emit("payment_intent.payment_failed", intent)
     error.body["payment_intent"] = dict(intent)
     raise error
-
-
-# Capture and settlement
-
-
-def capture(call: Call, intent: Obj, amount: int) -> None:
-    """Capture ``amount`` of an authorization; what is left of it is let go of."""
-    charge = call.find("charge", intent["latest_charge"])
-    call.sandbox.timers.take(EXPIRE, charge["id"])
-    call.store.change(
-        charge,
-        captured=True,
-        amount_captured=amount,
-        statement_descriptor=intent["statement_descriptor"],
-        statement_descriptor_suffix=intent["statement_descriptor_suffix"],
-    )
-    call.store.change(intent, status="succeeded", amount_capturable=0, amount_received=amount)
-    call.after(call.sandbox.settings.settlement_delay, SETTLE, charge["id"])
-    call.emit("charge.captured", charge)
-    call.emit("payment_intent.succeeded", intent)
-
-
-def _settle(call: Call, charge: Obj) -> Obj:
-    """Book a captured charge; returns what changed of it."""
-    method = call.find("payment_method", charge["payment_method"])
-    card = payment_methods.card_of(call, method)
-    txn = balance.book(
-        call, "charge", charge, amount=charge["amount_captured"], fee=True, at_once=card.at_once
-    )
-    return call.store.change(charge, balance_transaction=txn["id"])
-
-
-def settle(call: Call, charge_id: str) -> None:
-    """Timer: the balance transaction of a captured charge appears."""
-    charge = call.find("charge", charge_id)
-    if charge["balance_transaction"] is None:
-        previous = _settle(call, charge)
-        call.emit("charge.updated", charge, previous)
-
-
-def settle_now(call: Call, charge: Obj) -> None:
-    """Settle a charge at once whose settlement is still to come: a refund needs it."""
-    if call.sandbox.timers.take(SETTLE, charge["id"]):
-        settle(call, charge["id"])
-
-
-ACTIONS: Final = {SETTLE: settle}
 
 
 def mark_canceled(call: Call, intent: Obj, reason: str | None) -> None:

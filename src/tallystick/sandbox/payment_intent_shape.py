@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tallystick import money
-from tallystick.sandbox import payment_methods
+from tallystick.sandbox import bank_accounts, mandates, payment_methods
+from tallystick.sandbox.amount_details import amount_details
 from tallystick.sandbox.errors import invalid
 from tallystick.sandbox.params import (
     SHIPPING,
@@ -16,11 +17,13 @@ from tallystick.sandbox.params import (
     created,
     currency,
     integer,
+    list_of,
     listing,
     metadata,
     one_of,
     text,
 )
+from tallystick.sandbox.refusals import unsupported
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
 from tallystick.sandbox.versions import ENDIVE
@@ -54,14 +57,7 @@ BLANK: Final[Obj] = {
     "on_behalf_of": None,
     "payment_method": None,
     "payment_method_configuration_details": None,
-    "payment_method_options": {
-        "card": {
-            "installments": None,
-            "mandate_options": None,
-            "network": None,
-            "request_three_d_secure": "automatic",
-        }
-    },
+    "payment_method_options": {},
     "payment_method_types": ["card"],
     "payment_record": None,
     "processing": None,
@@ -75,6 +71,21 @@ BLANK: Final[Obj] = {
     "status": "requires_payment_method",
     "transfer_data": None,
     "transfer_group": None,
+}
+BLANK_OPTIONS: Final[dict[str, Obj]] = {
+    "card": {
+        "installments": None,
+        "mandate_options": None,
+        "network": None,
+        "request_three_d_secure": "automatic",
+    },
+    bank_accounts.US: {"mandate_options": {}, "verification_method": "automatic"},
+    bank_accounts.SEPA: {"mandate_options": {}},
+}
+"""What the options of each type of payment method are when nothing was sent."""
+_OFFERED: Final = {
+    "usd": ["card", bank_accounts.US],
+    "eur": ["card", bank_accounts.SEPA],
 }
 AS_SENT: Final = (
     "amount",
@@ -95,7 +106,7 @@ AS_SENT: Final = (
 def _types(value: Any, name: str) -> list[str]:
     if not isinstance(value, list) or not value:
         raise invalid("Invalid array", param=name)
-    if unknown := [item for item in value if item != "card"]:
+    if unknown := [item for item in value if item not in BLANK_OPTIONS]:
         raise invalid(
             f"The payment method type provided: {unknown[0]} is invalid. Please ensure the provided type is"
             " activated in your dashboard and your account is enabled for any preview features that you are"
@@ -105,21 +116,90 @@ def _types(value: Any, name: str) -> list[str]:
     return list(value)
 
 
+_KEEPING: Final = clearable(one_of("none", "off_session", "on_session"))
+_REQUESTED: Final = one_of("if_available", "never")
 _CARD_OPTIONS: Final = Params(
     {
         "capture_method": clearable(one_of("manual")),
+        "cvc_token": unsupported("it keeps no CVC tokens"),
+        "installments": unsupported("its account offers no installments"),
+        "mandate_options": unsupported("cards need no mandates for its account"),
+        "network": one_of("amex", "diners", "discover", "jcb", "mastercard", "unionpay", "visa"),
+        "request_extended_authorization": _REQUESTED,
+        "request_incremental_authorization": _REQUESTED,
+        "request_multicapture": _REQUESTED,
+        "request_overcapture": _REQUESTED,
         "request_three_d_secure": one_of("any", "automatic", "challenge"),
-        "setup_future_usage": clearable(one_of("none", "off_session", "on_session")),
+        "require_cvc_recollection": boolean,
+        "setup_future_usage": _KEEPING,
+        "statement_descriptor_suffix_kana": unsupported("its account is not Japanese"),
+        "statement_descriptor_suffix_kanji": unsupported("its account is not Japanese"),
+        "three_d_secure": unsupported("it authenticates by itself"),
     }
 )
-_OPTIONS: Final = Params({"card": _CARD_OPTIONS})
+_US_OPTIONS: Final = Params(
+    {
+        "financial_connections": unsupported("it has no Financial Connections"),
+        "mandate_options": Params({"collection_method": clearable(one_of("paper"))}),
+        "networks": Params({"requested": list_of(one_of("ach", "us_domestic_wire"))}),
+        "setup_future_usage": _KEEPING,
+        "target_date": text(),
+        "transaction_purpose": clearable(one_of("goods", "other", "services", "unspecified")),
+        "verification_method": one_of("automatic", "instant", "microdeposits"),
+    }
+)
+_SEPA_OPTIONS: Final = Params(
+    {
+        "mandate_options": Params({"reference_prefix": clearable(text(12))}),
+        "setup_future_usage": _KEEPING,
+        "target_date": text(),
+    }
+)
+_OPTIONS: Final = Params(
+    {
+        "card": clearable(_CARD_OPTIONS),
+        bank_accounts.US: clearable(_US_OPTIONS),
+        bank_accounts.SEPA: clearable(_SEPA_OPTIONS),
+    }
+)
+
+
+def offered_types(code: str) -> list[str]:
+    """The types that Stripe would offer for a currency, of those that the account has."""
+    return list(_OFFERED.get(code, ["card"]))
+
+
+def options(types: list[str], old: Obj, sent: dict[str, Any] | None) -> Obj:
+    """``payment_method_options`` for these types, with what was sent; an unset one goes back to its blank."""
+    shown = {kind: old.get(kind, BLANK_OPTIONS[kind]) for kind in types}
+    for kind, values in (sent or {}).items():
+        merged = {
+            **BLANK_OPTIONS[kind],
+            **(old.get(kind, {}) if values is not None else {}),
+            **(values or {}),
+        }
+        shown[kind] = {
+            name: value for name, value in merged.items() if value is not None or name in BLANK_OPTIONS[kind]
+        }
+    return shown
 
 
 def _off_session(value: Any, _name: str) -> bool:
     return value in ("true", "one_off", "recurring")
 
 
+_ACCOUNTS: Final = unsupported("it keeps no connected accounts' books")
 _SHARED: Final[dict[str, Check]] = {
+    "allowed_payment_method_types": unsupported("name types in excluded_payment_method_types instead"),
+    "amount_details": amount_details,
+    "confirmation_token": unsupported("it has no ConfirmationTokens; send payment_method_data"),
+    "excluded_payment_method_types": clearable(list_of(text())),
+    "hooks": unsupported("it computes no taxes for PaymentIntents"),
+    "mandate_data": clearable(mandates.data),
+    "payment_details": clearable(
+        Params({"customer_reference": clearable(text(25)), "order_reference": clearable(text(25))})
+    ),
+    "radar_options": unsupported("it assesses no browser sessions"),
     "payment_method": clearable(text()),
     "payment_method_data": payment_methods.NEW,
     "payment_method_options": _OPTIONS,
@@ -132,16 +212,32 @@ _SHARED: Final[dict[str, Check]] = {
 EDITABLE: Final[dict[str, Check]] = {
     **_SHARED,
     "amount": integer,
+    "application_fee_amount": _ACCOUNTS,
     "currency": currency,
     "customer": text(),
+    "customer_account": unsupported("its customers are no accounts"),
     "description": clearable(text(1000)),
     "metadata": metadata,
     "statement_descriptor": clearable(text(22)),
+    "payment_method_configuration": unsupported("its account has one configuration"),
     "statement_descriptor_suffix": clearable(text(22)),
+    "transfer_data": _ACCOUNTS,
     "transfer_group": clearable(text()),
 }
+PLAIN: Final = EDITABLE.keys() - {
+    "amount_details",
+    "excluded_payment_method_types",
+    "mandate_data",
+    "payment_details",
+    "payment_method",
+    "payment_method_data",
+    "payment_method_options",
+    "radar_options",
+}
+"""The parameters that are fields of the same name."""
 _CONFIRMING: Final[dict[str, Check]] = {
     "error_on_requires_action": boolean,
+    "mandate": text(),
     "off_session": _off_session,
     "return_url": text(),
     "use_stripe_sdk": boolean,
@@ -191,17 +287,35 @@ CREATE: Final = Params(
         "automatic_payment_methods": _AUTOMATIC,
         "confirm": boolean,
         "confirmation_method": one_of("automatic", "manual"),
+        "on_behalf_of": _ACCOUNTS,
     },
     required=("amount", "currency"),
 )
 CAPTURE: Final = Params(
     {
+        "amount_details": amount_details,
         "amount_to_capture": integer,
+        "application_fee_amount": _ACCOUNTS,
         "final_capture": boolean,
         "metadata": metadata,
         "statement_descriptor": text(22),
         "statement_descriptor_suffix": text(22),
+        "transfer_data": _ACCOUNTS,
     }
+)
+INCREMENT: Final = Params(
+    {
+        "amount": integer,
+        "amount_details": amount_details,
+        "application_fee_amount": _ACCOUNTS,
+        "description": clearable(text(1000)),
+        "hooks": unsupported("it computes no taxes for PaymentIntents"),
+        "metadata": metadata,
+        "payment_details": _SHARED["payment_details"],
+        "statement_descriptor": text(22),
+        "transfer_data": _ACCOUNTS,
+    },
+    required=("amount",),
 )
 CANCEL: Final = Params(
     {"cancellation_reason": one_of("abandoned", "duplicate", "fraudulent", "requested_by_customer")}

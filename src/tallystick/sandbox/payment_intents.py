@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tallystick.sandbox import balance, confirmation, payment_methods, refunds
+from tallystick.sandbox import (
+    balance,
+    bank_debits,
+    captures,
+    confirmation,
+    payment_methods,
+    refunds,
+    search,
+)
 from tallystick.sandbox import payment_intent_shape as shape
+from tallystick.sandbox.amount_details import merged
 from tallystick.sandbox.errors import StripeError, invalid, refused
 from tallystick.sandbox.lists import page
 from tallystick.sandbox.params import merged_metadata, whole_shipping
@@ -44,16 +53,6 @@ def _method(call: Call, params: dict[str, Any], customer: str | None) -> str | N
     return str(method["id"])
 
 
-def _options(old: Obj, sent: dict[str, Any] | None) -> Obj:
-    if sent is None:
-        return old
-    card = {**old["card"], **sent.get("card", {})}
-    for name in ("capture_method", "setup_future_usage"):
-        if card.get(name, "") is None:
-            del card[name]
-    return {**old, "card": card}
-
-
 def create(call: Call) -> Obj:
     """POST /v1/payment_intents; with ``confirm`` the attempt to pay is part of it."""
     params = call.params
@@ -75,7 +74,7 @@ def create(call: Call) -> Obj:
 def _check_confirming(params: dict[str, Any]) -> None:
     if params.get("confirm"):
         return
-    for name in ("off_session", "error_on_requires_action", "return_url"):
+    for name in ("off_session", "error_on_requires_action", "return_url", "mandate_data", "mandate"):
         if name in params:
             raise invalid(f"You cannot provide `{name}` without setting `confirm` to true.", param=name)
 
@@ -86,6 +85,7 @@ def _attempt(params: dict[str, Any]) -> confirmation.Attempt:
         return_url=params.get("return_url"),
         use_stripe_sdk=params.get("use_stripe_sdk", False),
         error_on_requires_action=params.get("error_on_requires_action", False),
+        mandate_data=params.get("mandate_data"),
     )
 
 
@@ -118,11 +118,15 @@ def _new(call: Call, params: dict[str, Any], method: str | None) -> Obj:
         "status": "requires_confirmation" if method else "requires_payment_method",
         **{name: params[name] for name in shape.AS_SENT if name in params},
     }
+    if intent["automatic_payment_methods"]:
+        intent["payment_method_types"] = shape.offered_types(params["currency"])
+    _exclude(intent, params.get("excluded_payment_method_types"))
     intent["metadata"] = merged_metadata(None, params.get("metadata", {}))
-    intent["payment_method_options"] = _options(
-        shape.BLANK["payment_method_options"], params.get("payment_method_options")
+    intent["payment_method_options"] = shape.options(
+        intent["payment_method_types"], {}, params.get("payment_method_options")
     )
     intent["shipping"] = whole_shipping(params.get("shipping"))
+    intent.update(_details(intent, params))
     if intent["automatic_payment_methods"]:
         # The account's default configuration of payment methods: cards.
         configuration = f"pmc_1{ids.account}{ids.account}"
@@ -130,11 +134,33 @@ def _new(call: Call, params: dict[str, Any], method: str | None) -> Obj:
     return intent
 
 
+def _exclude(intent: Obj, excluded: list[str] | None) -> None:
+    if excluded:
+        intent["excluded_payment_method_types"] = excluded
+        intent["payment_method_types"] = [
+            kind for kind in intent["payment_method_types"] if kind not in excluded
+        ]
+
+
+def _details(intent: Obj, params: dict[str, Any]) -> Obj:
+    """What the amount is made of, and the references to the customer's order."""
+    values: Obj = {}
+    if "amount_details" in params:
+        values["amount_details"] = merged(intent["amount_details"], params["amount_details"])
+    if "payment_details" in params:
+        sent = params["payment_details"] or {}
+        values["payment_details"] = {
+            name: sent.get(name, intent.get("payment_details", {}).get(name))
+            for name in ("customer_reference", "order_reference")
+        }
+    return values
+
+
 def _edited(call: Call, intent: Obj) -> Obj:
     """The intent's fields as the call's parameters make them; checks only what was sent."""
     params = call.params
-    names = shape.EDITABLE.keys() - {"payment_method", "payment_method_data", "payment_method_options"}
-    values: Obj = {name: params[name] for name in names if name in params}
+    values: Obj = {name: params[name] for name in shape.PLAIN if name in params}
+    values |= _details(intent, params)
     if "metadata" in values:
         values["metadata"] = merged_metadata(intent["metadata"], values["metadata"])
     if "shipping" in values:
@@ -145,9 +171,15 @@ def _edited(call: Call, intent: Obj) -> Obj:
         after = {**intent, **values}
         shape.check_amount(after["amount"], after["currency"])
         balance.settled(call, after["amount"], after["currency"])
-    if "payment_method_options" in params:
-        values["payment_method_options"] = _options(
-            intent["payment_method_options"], params["payment_method_options"]
+    if "currency" in values and intent["automatic_payment_methods"]:
+        values["payment_method_types"] = shape.offered_types(values["currency"])
+    if "excluded_payment_method_types" in params:
+        values = {"payment_method_types": intent["payment_method_types"], **values}
+        _exclude(values, params["excluded_payment_method_types"])
+    if "payment_method_options" in params or "payment_method_types" in values:
+        types: list[str] = values.get("payment_method_types") or intent["payment_method_types"]
+        values["payment_method_options"] = shape.options(
+            types, intent["payment_method_options"], params.get("payment_method_options")
         )
     method = _method(call, params, values.get("customer", intent["customer"]))
     if method or params.get("payment_method", "") is None:
@@ -213,25 +245,72 @@ def capture(call: Call) -> Obj:
             f"This PaymentIntent could not be captured because it has a status of {intent['status']}. Only a"
             " PaymentIntent with one of the following statuses may be captured: requires_capture.",
         )
-    capturable: int = intent["amount_capturable"]
-    amount: int = params.get("amount_to_capture", capturable)
-    if amount > intent["amount_capturable"]:
-        raise refused(
-            f"The amount_to_capture ({amount}) is greater than the amount that can be captured"
-            f" ({intent['amount_capturable']}).",
-            code="amount_too_large",
-            param="amount_to_capture",
-        )
-    if amount < 1:
-        raise invalid("Invalid positive integer", param="amount_to_capture", code="parameter_invalid_integer")
-    if not params.get("final_capture", True):
-        raise refused("This payment cannot be captured more than once.", param="final_capture")
+    amount, final = _captured(call, intent)
     names = ("statement_descriptor", "statement_descriptor_suffix")
     values = {name: params[name] for name in names if name in params}
     if "metadata" in params:
         values["metadata"] = merged_metadata(intent["metadata"], params["metadata"])
-    call.store.change(intent, **values)
-    confirmation.capture(call, intent, amount)
+    call.store.change(intent, **values, **_details(intent, params))
+    captures.capture(call, intent, amount, final=final)
+    return intent
+
+
+def _captured(call: Call, intent: Obj) -> tuple[int, bool]:
+    """How much is captured, and whether the rest is let go of; more than one needs a card that allows it."""
+    capturable: int = intent["amount_capturable"]
+    amount: int = call.params.get("amount_to_capture", capturable)
+    if amount > capturable:
+        raise refused(
+            f"The amount_to_capture ({amount}) is greater than the amount that can be captured"
+            f" ({capturable}).",
+            code="amount_too_large",
+            param="amount_to_capture",
+        )
+    final: bool = call.params.get("final_capture", True)
+    nothing = amount == 0 and final and intent["amount_received"] > 0
+    if amount < 1 and not nothing:
+        raise invalid("Invalid positive integer", param="amount_to_capture", code="parameter_invalid_integer")
+    if not final:
+        charge = call.find("charge", intent["latest_charge"])
+        if charge["payment_method_details"]["card"]["multicapture"]["status"] != "available":
+            raise refused("This payment cannot be captured more than once.", param="final_capture")
+    return amount, final or amount == capturable
+
+
+def increment_authorization(call: Call) -> Obj:
+    """POST /v1/payment_intents/{id}/increment_authorization: hold more of a card that allows it."""
+    intent, params = call.find("payment_intent"), call.params
+    if intent["status"] != "requires_capture":
+        raise unexpected(
+            intent,
+            "This PaymentIntent's authorization could not be incremented because it has a status of"
+            f" {intent['status']}. Only a PaymentIntent with one of the following statuses may be"
+            " incremented: requires_capture.",
+        )
+    charge = call.find("charge", intent["latest_charge"])
+    details = charge["payment_method_details"]
+    if details["card"]["incremental_authorization"]["status"] != "available":
+        raise refused("This PaymentIntent is not eligible for incremental authorizations.")
+    amount = params["amount"]
+    if amount <= intent["amount"]:
+        raise refused(
+            f"The amount must be greater than the currently authorized amount ({intent['amount']}).",
+            param="amount",
+        )
+    shape.check_amount(amount, intent["currency"])
+    plain = ("description", "statement_descriptor")
+    values: Obj = {name: params[name] for name in plain if name in params}
+    if "metadata" in params:
+        values["metadata"] = merged_metadata(intent["metadata"], params["metadata"])
+    more = amount - intent["amount"]
+    capturable = intent["amount_capturable"] + more
+    call.store.change(
+        intent, amount=amount, amount_capturable=capturable, **values, **_details(intent, params)
+    )
+    card = {**details["card"], "amount_authorized": amount}
+    previous = call.store.change(charge, amount=amount, payment_method_details={**details, "card": card})
+    call.emit("payment_intent.amount_capturable_updated", intent)
+    call.emit("charge.updated", charge, previous)
     return intent
 
 
@@ -246,7 +325,16 @@ def cancel(call: Call) -> Obj:
             " requires_capture, requires_confirmation, requires_action, processing.",
         )
     if intent["status"] == "requires_capture":
-        refunds.let_go(call, call.find("charge", intent["latest_charge"]))
+        charge = call.find("charge", intent["latest_charge"])
+        if charge["captured"]:
+            raise unexpected(
+                intent,
+                "You cannot cancel this PaymentIntent because part of it has been captured. Capture it with"
+                " `final_capture` to let go of the rest.",
+            )
+        refunds.let_go(call, charge)
+    elif intent["status"] == "processing":
+        bank_debits.cancel(call, call.find("charge", intent["latest_charge"]))
     confirmation.mark_canceled(call, intent, call.params.get("cancellation_reason"))
     return intent
 
@@ -269,7 +357,24 @@ def list_all(call: Call) -> Obj:
     return page(call, "payment_intent", "/v1/payment_intents")
 
 
+_SEARCHED: Final = {
+    name: search.field(name) for name in ("amount", "created", "currency", "customer", "status")
+}
+
+
+def search_all(call: Call) -> Obj:
+    """GET /v1/payment_intents/search."""
+    return search.page(call, "payment_intent", "/v1/payment_intents/search", _SEARCHED)
+
+
 ROUTES: Final = [
+    Route("GET", "/v1/payment_intents/search", search_all, search.PARAMS),
+    Route(
+        "POST",
+        "/v1/payment_intents/{}/increment_authorization",
+        increment_authorization,
+        shape.INCREMENT,
+    ),
     Route("POST", "/v1/payment_intents", create, shape.CREATE),
     Route("GET", "/v1/payment_intents", list_all, shape.LIST),
     Route("GET", "/v1/payment_intents/{}", retrieve, shape.RETRIEVE),

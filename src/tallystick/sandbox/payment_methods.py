@@ -1,12 +1,11 @@
-"""Payment methods: cards, from a number, a token, or one of Stripe's magic ids."""
+"""Payment methods: cards and bank accounts, from a number, a token, or one of Stripe's magic ids."""
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from tallystick.sandbox import cards
+from tallystick.sandbox import bank_accounts, cards, payment_method_shape
 from tallystick.sandbox.errors import StripeError, invalid, missing, refused
 from tallystick.sandbox.lists import page
 from tallystick.sandbox.params import (
@@ -22,6 +21,7 @@ from tallystick.sandbox.params import (
     text,
     whole_address,
 )
+from tallystick.sandbox.refusals import unsupported
 from tallystick.sandbox.routing import Route
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj, TableSpec
@@ -40,15 +40,27 @@ BILLING: Final = Params(
 _CARD: Final = Params(
     {"number": text(), "exp_month": integer, "exp_year": integer, "cvc": text(), "token": text()}
 )
-_KIND: Final = one_of("card")
+_US: Final = Params(
+    {
+        "account_holder_type": one_of("company", "individual"),
+        "account_number": text(),
+        "account_type": one_of("checking", "savings"),
+        "routing_number": text(),
+    }
+)
+_SEPA: Final = Params({"iban": text()}, required=("iban",))
+_KIND: Final = one_of("card", *bank_accounts.KINDS)
 _REDISPLAY: Final = one_of("always", "limited", "unspecified")
 NEW: Final = Params(
     {
         "type": _KIND,
         "card": _CARD,
+        "us_bank_account": _US,
+        "sepa_debit": _SEPA,
         "billing_details": BILLING,
         "metadata": metadata,
         "allow_redisplay": _REDISPLAY,
+        "radar_options": unsupported("it assesses no browser sessions"),
     },
     required=("type",),
 )
@@ -57,14 +69,17 @@ NEW: Final = Params(
 
 def make(call: Call, params: dict[str, Any]) -> Obj:
     """A new payment method from checked ``NEW`` parameters; nothing is attached yet."""
-    sent = params.get("card")
+    kind = params["type"]
+    sent = params.get(kind)
     if sent is None:
-        raise invalid("Missing required param: card.", param="card", code="parameter_missing")
+        raise invalid(f"Missing required param: {kind}.", param=kind, code="parameter_missing")
+    if kind != "card":
+        return _make_account(call, kind, sent, params)
     if exactly_one(sent, "token", "number") == "token":
         card = cards.by_magic_id(sent["token"])
         if card is None:
             raise missing("token", sent["token"], "card[token]")
-        return _store(call, card, params, *_default_expiry(call))
+        return payment_method_shape.store_card(call, card, params, *_default_expiry(call))
     card = cards.by_number(sent["number"])
     if card is None:
         raise _card_refused("Your card number is incorrect.", "incorrect_number", "number")
@@ -80,23 +95,76 @@ def make(call: Call, params: dict[str, Any]) -> Obj:
         raise _card_refused("Your card's expiration month is invalid.", "invalid_expiry_month", "exp_month")
     if (year, month) < (today.year, today.month):
         raise _card_refused("Your card's expiration year is invalid.", "invalid_expiry_year", "exp_year")
-    return _store(call, card, params, month, year)
+    return payment_method_shape.store_card(call, card, params, month, year)
+
+
+def _make_account(call: Call, kind: str, sent: dict[str, Any], params: dict[str, Any]) -> Obj:
+    """A new bank account from checked parameters."""
+    billing = params.get("billing_details", {})
+    needed = ("name",) if kind == bank_accounts.US else ("name", "email")
+    if kind == bank_accounts.SEPA:
+        for name in needed:
+            if not billing.get(name):
+                param = f"billing_details[{name}]"
+                raise invalid(f"Missing required param: {param}.", param=param, code="parameter_missing")
+        account = bank_accounts.iban(sent["iban"])
+        if account is None:
+            raise invalid(
+                "The IBAN you provided is invalid.",
+                param="sepa_debit[iban]",
+                code="invalid_bank_account_iban",
+            )
+        return payment_method_shape.store_account(call, account, params)
+    for name in ("account_number", "routing_number"):
+        if name not in sent:
+            param = f"us_bank_account[{name}]"
+            raise invalid(f"Missing required param: {param}.", param=param, code="parameter_missing")
+    routing = sent["routing_number"]
+    if not (routing.isdecimal() and len(routing) == 9):
+        raise invalid(
+            "Invalid routing number. The routing number must have nine digits.",
+            param="us_bank_account[routing_number]",
+            code="routing_number_invalid",
+        )
+    account = bank_accounts.us_account(sent["account_number"])
+    if account is None:
+        raise invalid(
+            "Invalid account number: it must have 4 to 17 digits.",
+            param="us_bank_account[account_number]",
+            code="account_number_invalid",
+        )
+    return payment_method_shape.store_account(call, account, params)
 
 
 def materialise(call: Call, ident: str) -> Obj:
     """The payment method ``ident``; a magic id (``pm_card_visa``) gives a new one each time."""
     card = cards.by_magic_id(ident) if ident.startswith("pm_card_") else None
     if card is not None:
-        return _store(call, card, {}, *_default_expiry(call))
+        return payment_method_shape.store_card(call, card, {}, *_default_expiry(call))
+    account = bank_accounts.by_magic_id(ident)
+    if account is not None:
+        return payment_method_shape.store_account(call, account, {})
     return call.find("payment_method", ident, param="payment_method")
 
 
+def account_of(call: Call, method: Obj) -> bank_accounts.TestAccount | None:
+    """The bank account behind a payment method; None for a card."""
+    if method["type"] == "card":
+        return None
+    return bank_accounts.stored(method["type"], call.store.hidden(method)["number"])
+
+
 def card_of(call: Call, method: Obj) -> cards.TestCard:
-    """The test card behind a payment method."""
+    """The test card behind a payment method; a bank account counts as one that does nothing of note."""
+    if method["type"] != "card":
+        return _NO_CARD
     number = call.store.hidden(method)["number"]
     card = cards.by_number(number)
     assert card is not None, "A stored number has passed the check."
     return card
+
+
+_NO_CARD: Final = cards.TestCard("")
 
 
 def attach(call: Call, method: Obj, customer: str) -> Obj:
@@ -154,51 +222,6 @@ def _default_expiry(call: Call) -> tuple[int, int]:
     return today.month, today.year + 1
 
 
-def _store(call: Call, card: cards.TestCard, params: dict[str, Any], month: int, year: int) -> Obj:
-    billing = params.get("billing_details", {})
-    method: Obj = {
-        "id": call.sandbox.ids.new("pm"),
-        "object": "payment_method",
-        "allow_redisplay": params.get("allow_redisplay", "unspecified"),
-        "billing_details": {
-            "address": whole_address(billing.get("address") or {}),
-            **{name: billing.get(name) for name in ("email", "name", "phone", "tax_id")},
-        },
-        "card": {
-            "brand": card.brand,
-            "checks": {
-                "address_line1_check": None,
-                "address_postal_code_check": None,
-                "cvc_check": card.cvc_check,
-            },
-            "country": card.country,
-            "display_brand": card.brand,
-            "exp_month": month,
-            "exp_year": year,
-            "fingerprint": _fingerprint(card.number),
-            "funding": card.funding,
-            "generated_from": None,
-            "last4": card.number[-4:],
-            "networks": {"available": [card.brand], "preferred": None},
-            "regulated_status": "unregulated",
-            "three_d_secure_usage": {"supported": True},
-            "wallet": None,
-        },
-        "created": call.now,
-        "customer": None,
-        "customer_account": None,
-        "livemode": False,
-        "metadata": merged_metadata(None, params.get("metadata", {})),
-        "type": "card",
-    }
-    return call.store.put(method, {"number": card.number})
-
-
-def _fingerprint(number: str) -> str:
-    """The same for the same number, as Stripe's are within one account."""
-    return hashlib.sha256(f"card:{number}".encode()).hexdigest()[:16]
-
-
 # Calls
 
 
@@ -230,6 +253,11 @@ def update(call: Call) -> Obj:
         if "address" in sent:
             billing["address"] = whole_address(sent["address"] or {})
         values["billing_details"] = billing
+    for kind in ("card", bank_accounts.US):
+        if kind in params and method["type"] != kind:
+            raise invalid(f"You can only update `{kind}` on a payment method of that type.", param=kind)
+    if bank_accounts.US in params:
+        values[bank_accounts.US] = {**method[bank_accounts.US], **params[bank_accounts.US]}
     if "card" in params:
         values["card"] = {**method["card"], **params["card"]}
     previous = call.store.change(method, **values)
@@ -285,6 +313,12 @@ ROUTES: Final = [
                 "metadata": metadata,
                 "allow_redisplay": _REDISPLAY,
                 "card": Params({"exp_month": integer, "exp_year": integer}),
+                "us_bank_account": Params(
+                    {
+                        "account_holder_type": one_of("company", "individual"),
+                        "account_type": one_of("checking", "savings"),
+                    }
+                ),
             }
         ),
     ),

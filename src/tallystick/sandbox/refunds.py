@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tallystick import money
-from tallystick.sandbox import balance, confirmation, payment_methods
+from tallystick.sandbox import balance, bank_accounts, captures, confirmation, disputes, payment_methods
 from tallystick.sandbox.errors import invalid, refused
 from tallystick.sandbox.lists import page
 from tallystick.sandbox.params import (
+    Check,
     Params,
     created,
     exactly_one,
@@ -19,6 +20,7 @@ from tallystick.sandbox.params import (
     one_of,
     text,
 )
+from tallystick.sandbox.refusals import unsupported
 from tallystick.sandbox.routing import Route
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj, TableSpec
@@ -39,14 +41,7 @@ def _new(call: Call, charge: Obj, amount: int, params: dict[str, Any], **values:
         "currency": charge["currency"],
         "customer": charge["customer"],
         "customer_account": None,
-        "destination_details": {
-            "card": {
-                "reference_status": "pending",
-                "reference_type": "acquirer_reference_number",
-                "type": "refund",
-            },
-            "type": "card",
-        },
+        "destination_details": _destination(charge),
         "metadata": merged_metadata(None, params.get("metadata", {})),
         "payment_intent": charge["payment_intent"],
         "payment_method": charge["payment_method"],
@@ -60,11 +55,26 @@ def _new(call: Call, charge: Obj, amount: int, params: dict[str, Any], **values:
     return refund
 
 
+_TRANSFERS: Final = {bank_accounts.US: "us_bank_transfer", bank_accounts.SEPA: "eu_bank_transfer"}
+
+
+def _destination(charge: Obj) -> Obj:
+    kind = _TRANSFERS.get(charge["payment_method_details"]["type"])
+    if kind is not None:
+        return {kind: {"reference": None, "reference_status": "pending"}, "type": kind}
+    card = {
+        "reference_status": "pending",
+        "reference_type": "acquirer_reference_number",
+        "type": "refund",
+    }
+    return {"card": card, "type": "card"}
+
+
 def let_go(
     call: Call, charge: Obj, params: dict[str, Any] | None = None, *, event: str = "charge.refunded"
 ) -> Obj:
     """Reverse an uncaptured charge: a refund that moves no money. Emits both objects' events."""
-    call.sandbox.timers.take(confirmation.EXPIRE, charge["id"])
+    call.sandbox.timers.take(captures.EXPIRE, charge["id"])
     details = {"card": {"type": "reversal"}, "type": "card"}
     refund = _new(call, charge, charge["amount"], params or {}, destination_details=details)
     call.store.put(refund)
@@ -77,8 +87,19 @@ def let_go(
 def expire(call: Call, charge_id: str) -> None:
     """Timer: an authorization that was never captured runs out, and its payment is canceled."""
     charge = call.find("charge", charge_id)
+    if charge["captured"]:  # in part, with more to come that never came
+        intent = call.find("payment_intent", charge["payment_intent"])
+        captures.capture(call, intent, 0)
+        return
     let_go(call, charge, {"reason": "expired_uncaptured_charge"}, event="charge.expired")
-    confirmation.mark_canceled(call, call.find("payment_intent", charge["payment_intent"]), "automatic")
+    _cancel_payment(call, charge, "automatic")
+
+
+def _cancel_payment(call: Call, charge: Obj, reason: str | None) -> None:
+    """Cancel the PaymentIntent of a charge that is let go of; older charges have none."""
+    if charge["payment_intent"] is not None:
+        intent = call.find("payment_intent", charge["payment_intent"])
+        confirmation.mark_canceled(call, intent, reason)
 
 
 def create(call: Call) -> Obj:
@@ -94,16 +115,28 @@ def create(call: Call) -> Obj:
                 param="payment_intent",
             )
         charge = call.find("charge", intent["latest_charge"])
+    if charge["status"] == "pending":
+        raise refused(
+            f"Charge {charge['id']} is pending; it can be refunded once it has succeeded.",
+            code="charge_not_refundable",
+        )
     if charge["status"] == "failed":
         raise refused(f"Charge {charge['id']} failed; it cannot be refunded.", param="charge")
     if charge["refunded"]:
         raise refused(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
     if not charge["captured"]:
         return _refund_uncaptured(call, charge)
+    disputes.check_refundable(call, charge)
     left = charge["amount_captured"] - charge["amount_refunded"]
     amount = params.get("amount", left)
     _check(charge, amount, left)
     return _refund(call, charge, amount)
+
+
+def create_of_charge(call: Call) -> Obj:
+    """POST /v1/charges/{id}/refunds, the older way."""
+    call.params["charge"] = call.find("charge")["id"]
+    return create(call)
 
 
 def _check(charge: Obj, amount: int, left: int) -> None:
@@ -131,20 +164,20 @@ def _refund_uncaptured(call: Call, charge: Obj) -> Obj:
             param="amount",
         )
     refund = let_go(call, charge, call.params)
-    intent = call.find("payment_intent", charge["payment_intent"])
-    confirmation.mark_canceled(call, intent, None)
+    _cancel_payment(call, charge, None)
     return refund
 
 
 def _refund(call: Call, charge: Obj, amount: int) -> Obj:
     """Pay back; the money leaves the balance at once, whatever becomes of the refund."""
-    confirmation.settle_now(call, charge)
-    card = payment_methods.card_of(call, call.find("payment_method", charge["payment_method"]))
-    pending = card.refund == "pending"
+    captures.settle_now(call, charge)
+    method = call.find("payment_method", charge["payment_method"])
+    bank = method["type"] != "card"
+    pending = bank or payment_methods.card_of(call, method).refund == "pending"
     values = {"pending_reason": "processing", "status": "pending"} if pending else {}
     refund = _new(call, charge, amount, call.params, **values)
     call.store.put(refund)
-    txn = balance.book(call, "refund", refund, amount=-amount)
+    txn = balance.book(call, "payment_refund" if bank else "refund", refund, amount=-amount)
     call.store.change(refund, balance_transaction=txn["id"])
     total = charge["amount_refunded"] + amount
     previous = call.store.change(charge, amount_refunded=total, refunded=total == charge["amount_captured"])
@@ -163,11 +196,12 @@ def finish(call: Call, refund_id: str) -> None:
         _fail(call, refund, charge)
         return
     details = refund["destination_details"]
+    kind = details["type"]
     number = f"{call.sandbox.ids.random.randrange(10**11):011}"
     values: Obj = {
         "destination_details": {
             **details,
-            "card": {**details["card"], "reference": number, "reference_status": "available"},
+            kind: {**details[kind], "reference": number, "reference_status": "available"},
         },
         "status": "succeeded",
     }
@@ -199,7 +233,7 @@ def _updated(call: Call, refund: Obj, previous: Obj) -> None:
     call.emit("charge.refund.updated", refund, previous)
 
 
-ACTIONS: Final = {FINISH: finish, confirmation.EXPIRE: expire}
+ACTIONS: Final = {FINISH: finish, captures.EXPIRE: expire}
 
 
 # Calls
@@ -239,13 +273,24 @@ def list_all(call: Call) -> Obj:
     return page(call, "refund", "/v1/refunds")
 
 
+_CONNECT: Final = unsupported("it keeps no connected accounts' books")
+_SHARED: Final[dict[str, Check]] = {
+    "amount": integer,
+    "instructions_email": text(),
+    "metadata": metadata,
+    "reason": one_of("duplicate", "fraudulent", "requested_by_customer"),
+    "refund_application_fee": _CONNECT,
+    "reverse_transfer": _CONNECT,
+}
+OF_CHARGE: Final = Params(_SHARED)
 _CREATE: Final = Params(
     {
-        "amount": integer,
+        **_SHARED,
         "charge": text(),
-        "metadata": metadata,
+        "currency": unsupported("only a customer's cash balance is refunded by currency"),
+        "customer": unsupported("only a customer's cash balance is refunded by customer"),
+        "origin": unsupported("there are no cash balances to refund"),
         "payment_intent": text(),
-        "reason": one_of("duplicate", "fraudulent", "requested_by_customer"),
     }
 )
 

@@ -1,0 +1,94 @@
+"""What a payment method looks like: a card or a bank account."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+from tallystick.sandbox import bank_accounts, cards
+from tallystick.sandbox.params import merged_metadata, whole_address
+from tallystick.sandbox.state import Call
+from tallystick.sandbox.store import Obj
+
+_BANK: Final = "STRIPE TEST BANK"
+
+
+def store_card(call: Call, card: cards.TestCard, params: dict[str, Any], month: int, year: int) -> Obj:
+    """A new card; ``params`` are those of a new payment method."""
+    shown = {
+        "brand": card.brand,
+        "checks": {
+            "address_line1_check": None,
+            "address_postal_code_check": None,
+            "cvc_check": card.cvc_check,
+        },
+        "country": card.country,
+        "display_brand": card.brand,
+        "exp_month": month,
+        "exp_year": year,
+        "fingerprint": fingerprint("card", card.number),
+        "funding": card.funding,
+        "generated_from": None,
+        "last4": card.number[-4:],
+        "networks": {"available": [card.brand], "preferred": None},
+        "regulated_status": "unregulated",
+        "three_d_secure_usage": {"supported": True},
+        "wallet": None,
+    }
+    return _store(call, "card", shown, card.number, params)
+
+
+def store_account(call: Call, account: bank_accounts.TestAccount, params: dict[str, Any]) -> Obj:
+    """A new bank account; ``params`` are those of a new payment method."""
+    sent = params.get(account.kind, {})
+    number = account.number
+    if account.kind == bank_accounts.US:
+        shown: Obj = {
+            "account_holder_type": sent.get("account_holder_type", "individual"),
+            "account_type": sent.get("account_type", "checking"),
+            "bank_name": _BANK,
+            "financial_connections_account": None,
+            "fingerprint": fingerprint("us", number),
+            "last4": number[-4:],
+            "networks": {"preferred": "ach", "supported": ["ach"]},
+            "routing_number": sent.get("routing_number", "110000000"),
+            "status_details": {},
+        }
+    else:
+        shown = {
+            "bank_code": number[4:9] if number[:2] == "AT" else number[4:12],
+            "branch_code": "",
+            "country": number[:2],
+            "fingerprint": fingerprint("iban", number),
+            "generated_from": {"charge": None, "setup_attempt": None},
+            "last4": number[-4:],
+        }
+    if "billing_details" not in params:
+        params = {**params, "billing_details": {"name": "Jenny Rosen", "email": "jenny.rosen@example.com"}}
+    return _store(call, account.kind, shown, number, params)
+
+
+def _store(call: Call, kind: str, shown: Obj, number: str, params: dict[str, Any]) -> Obj:
+    billing = params.get("billing_details", {})
+    method: Obj = {
+        "id": params.get("id") or call.sandbox.ids.new("pm"),
+        "object": "payment_method",
+        "allow_redisplay": params.get("allow_redisplay", "unspecified"),
+        "billing_details": {
+            "address": whole_address(billing.get("address") or {}),
+            **{name: billing.get(name) for name in ("email", "name", "phone", "tax_id")},
+        },
+        kind: shown,
+        "created": call.now,
+        "customer": None,
+        "customer_account": None,
+        "livemode": False,
+        "metadata": merged_metadata(None, params.get("metadata", {})),
+        "type": kind,
+    }
+    return call.store.put(method, {"number": number})
+
+
+def fingerprint(kind: str, number: str) -> str:
+    """The same for the same number, as Stripe's are within one account."""
+    return hashlib.sha256(f"{kind}:{number}".encode()).hexdigest()[:16]
