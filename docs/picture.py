@@ -50,6 +50,7 @@ def main() -> None:
             rows = asyncio.run(_rows(urls.database_url))
         finally:
             stack.stop()
+            stack.erase()
     if tour.failures:
         raise SystemExit("\n".join(tour.failures))
     console = Console(record=True, width=WIDTH, force_terminal=True, color_system="truecolor")
