@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import Databases
@@ -138,6 +142,18 @@ async def test_an_upgrade_that_fails_lets_the_next_one_in(databases: Databases) 
             assert await migrate.is_current(engine)
         finally:
             await engine.dispose()
+
+
+def test_the_head_is_known_without_alembic() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrate._MIGRATIONS).replace("%", "%%"))
+    assert ScriptDirectory.from_config(config).get_heads() == [migrate.head()]
+
+
+def test_the_api_starts_without_alembic() -> None:
+    """It takes a sixth of a second to import, and only an upgrade has a use for it."""
+    code = "import sys, tallystick.api.server; sys.exit('alembic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 async def advisory_locks(engine: AsyncEngine) -> int:

@@ -1,20 +1,23 @@
-"""Brings a database to the schema of this version."""
+"""Brings a database to the schema of this version.
+
+Alembic is imported only to upgrade: the API, which asks whether the schema is current, starts without it.
+"""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 8_224_951_070
 """Advisory lock key: two processes that start at once migrate one after the other."""
+
+_STAMPED: Final = text("SELECT to_regclass('alembic_version') IS NOT NULL")
+_REVISIONS: Final = text("SELECT version_num FROM alembic_version")
 
 
 async def upgrade(engine: AsyncEngine) -> None:
@@ -33,22 +36,23 @@ async def upgrade(engine: AsyncEngine) -> None:
 
 async def is_current(engine: AsyncEngine) -> bool:
     """Whether the database has the schema of this version."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
     async with engine.connect() as connection:
-        return await connection.run_sync(_revision) == head
+        if not (await connection.execute(_STAMPED)).scalar_one():
+            return False
+        return list((await connection.execute(_REVISIONS)).scalars()) == [head()]
 
 
-def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+@cache
+def head() -> str:
+    """The revision of this version: the number that the last migration's file name begins with."""
+    return max(path.name for path in (_MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
 
 
 def _upgrade(connection: Connection) -> None:
-    config = _config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
 
-
-def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    return config
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
