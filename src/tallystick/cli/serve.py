@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 import uvicorn
 import uvloop
+from starlette.types import ASGIApp
 
 from tallystick.api.server import create_app
 from tallystick.app import open_app
@@ -33,14 +34,19 @@ def serve(
 
 async def _serve(settings: Settings, sock: socket.socket) -> None:
     async with open_app(settings) as app:
-        config = uvicorn.Config(
-            create_app(app),
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=20,
-        )
-        await uvicorn.Server(config).serve(sockets=[sock])
+        await uvicorn.Server(server_config(create_app(app))).serve(sockets=[sock])
+
+
+def server_config(asgi: ASGIApp) -> uvicorn.Config:
+    """How uvicorn serves the API. X-Forwarded-* is not believed: anybody on this machine can send it."""
+    return uvicorn.Config(
+        asgi,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=20,
+    )
