@@ -86,6 +86,18 @@ _SAID: Final[dict[int, tuple[str, str, str | None]]] = {
 }
 
 
+def _check(rule: Fault) -> None:
+    numbers = isinstance(rule.seconds, (int, float)) and isinstance(rule.share, (int, float))
+    if not numbers or rule.seconds < 0 or not 0 <= rule.share <= 1:
+        raise FaultError("seconds must be a number of at least 0, share one from 0 to 1.")
+    if rule.count is not None and (not isinstance(rule.count, int) or rule.count < 0):
+        raise FaultError("count must be a whole number of at least 0, or null.")
+    if not isinstance(rule.status, int) or not 400 <= rule.status <= 599:
+        raise FaultError("status must be a number from 400 to 599.")
+    if not isinstance(rule.method, str) or not isinstance(rule.path, str):
+        raise FaultError("method and path must be shell patterns.")
+
+
 class Faults:
     """The rules in force, in the order they were made; the first that strikes wins."""
 
@@ -105,6 +117,7 @@ class Faults:
             rule = Fault(id=f"fault_{next(self._count)}", **given)
         except TypeError as error:
             raise FaultError(f"Unknown field in a rule: {error}") from error
+        _check(rule)
         if seed is not None:
             self._random = random.Random(seed)  # noqa: S311
         self.rules.append(rule)

@@ -20,6 +20,7 @@ from tallystick.sandbox.expand import expand
 from tallystick.sandbox.faults import Fault
 from tallystick.sandbox.forms import Form, decode
 from tallystick.sandbox.idempotency import Answer, digest
+from tallystick.sandbox.known_parameters import told_apart
 from tallystick.sandbox.params import list_of, text
 from tallystick.sandbox.routing import Route, Router
 from tallystick.sandbox.state import Call, Sandbox
@@ -177,7 +178,7 @@ class Api:
         call = Call(
             sandbox=self._sandbox,
             now=int(self._sandbox.clock.now()),
-            params=route.params(fields),
+            params=_checked(route, fields),
             asked=fields,
             ids=ids,
             version=request.version,
@@ -246,6 +247,13 @@ class Api:
         if should_retry is not None:
             headers.append((b"stripe-should-retry", b"true" if should_retry else b"false"))
         return headers
+
+
+def _checked(route: Route, fields: Form) -> Form:
+    try:
+        return route.params(fields)
+    except StripeError as error:
+        raise told_apart(error, route.method, route.path) from None
 
 
 def _v2_error(error: StripeError) -> Obj:
