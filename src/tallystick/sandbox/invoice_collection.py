@@ -5,7 +5,7 @@
 * ``paid``; ``processing`` (a bank debit on its way; the invoice hears later)
 * ``failed`` (declined), ``requires_action`` (the customer must authenticate), ``no_method``: after these the
   invoice stays open, with invoice.payment_failed > invoice.updated, and is tried again by itself on the days
-  of ``RETRY_DAYS`` if it has ``auto_advance``; ``next_payment_attempt`` is null after the last.
+  of ``dunning_retry_days`` if it has ``auto_advance``; ``next_payment_attempt`` is null after the last.
 
 Order of events, as at Stripe: the charge's, invoice.paid, invoice.payment_succeeded, invoice_payment.paid.
 Sources: the contract's sequences; https://docs.stripe.com/invoicing/automatic-collection
@@ -22,9 +22,6 @@ from tallystick.sandbox.invoice_drafts import ADVANCE
 from tallystick.sandbox.invoice_finalisation import COLLECT, OVERDUE
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
-
-RETRY_DAYS: Final = (3, 5, 7)
-"""Days from a failed attempt to the next one: Stripe's default schedule of retries."""
 
 How = Literal["paid", "processing", "failed", "requires_action", "no_method"]
 
@@ -104,9 +101,10 @@ def _count(call: Call, invoice: Obj, *, automatic: bool) -> Obj:
         values["attempt_count"] = invoice["attempt_count"] + 1
         values["next_payment_attempt"] = None
         charged = invoice["collection_method"] == "charge_automatically"
-        if invoice["auto_advance"] and charged and invoice["attempt_count"] < len(RETRY_DAYS):
-            days = RETRY_DAYS[invoice["attempt_count"]]
-            values["next_payment_attempt"] = call.now + days * 86_400
+        retries = call.sandbox.settings.dunning_retry_days
+        if invoice["auto_advance"] and charged and invoice["attempt_count"] < len(retries):
+            days = retries[invoice["attempt_count"]]
+            values["next_payment_attempt"] = call.now + int(days * 86_400)
     return call.store.change(invoice, **values)
 
 
@@ -142,6 +140,17 @@ def _action_required(intent: Obj) -> StripeError:
         keeps_work=True,
         payment_intent=dict(intent),
     )
+
+
+def resume(call: Call, invoice: Obj) -> Obj:
+    """An open invoice's ``auto_advance`` was switched: plan the next attempt, or none; says what changed."""
+    call.sandbox.timers.take(COLLECT, invoice["id"])
+    charged = invoice["collection_method"] == "charge_automatically"
+    due = None
+    if invoice["auto_advance"]:
+        due = call.now + (3600 if charged else 0)
+        call.at(due, COLLECT, invoice["id"])
+    return call.store.change(invoice, next_payment_attempt=due if charged else None)
 
 
 # What the PaymentIntent's events mean

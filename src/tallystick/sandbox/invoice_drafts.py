@@ -44,12 +44,15 @@ def make(
     setup_future_usage: str | None = None,
     auto_advance: bool = True,
     finalizes_at: int | None = None,
+    days_until_due: int | None = None,
+    event: bool = True,
     **fields: Any,
 ) -> Obj:
     """A new draft, with invoice.created. ``fields`` are the invoice's own (discounts, parent, metadata, …).
 
     ``tax_rates`` are the ids of its default ones. ``finalizes_at``: when it advances, instead of in an hour.
-    ``discounts`` are ids that must be on this invoice already: see ``discounts.copied``.
+    ``discounts`` are ids of discounts (``discounts.copied``). ``event`` False leaves invoice.created to the
+    caller, who has more to put on it.
     """
     call = call.living_in(customer["test_clock"])
     ids = list(tax_rates)
@@ -71,7 +74,14 @@ def make(
         **fields,
     }
     invoice["lines"] = invoice_totals.shown(invoice["id"], ())
-    hidden = {"tax_rates": ids, "base_url": call.base_url, "setup_future_usage": setup_future_usage}
+    if days_until_due is not None:
+        invoice["due_date"] = call.now + days_until_due * 86_400
+    hidden = {
+        "tax_rates": ids,
+        "base_url": call.base_url,
+        "setup_future_usage": setup_future_usage,
+        "days_until_due": days_until_due,
+    }
     call.store.put(invoice, hidden)
     if customer["currency"] is None:
         call.store.change(customer, currency=currency)
@@ -79,7 +89,8 @@ def make(
         add_line(call, invoice, new)
     schedule(call, invoice, finalizes_at)
     invoice_totals.refresh(call, invoice)
-    call.emit("invoice.created", invoice)
+    if event:
+        call.emit("invoice.created", invoice)
     return invoice
 
 

@@ -148,11 +148,11 @@ def _links(call: Call, invoice: Obj) -> None:
 
 def _due_date(call: Call, invoice: Obj) -> int | None:
     """When a sent invoice is due; days count from its finalisation."""
-    if invoice["due_date"] is not None or invoice["collection_method"] != "send_invoice":
-        due: int | None = invoice["due_date"]
-        return due
-    days: int = call.store.hidden(invoice).get("days_until_due") or 0
-    return call.now + days * 86_400
+    days: int | None = call.store.hidden(invoice).get("days_until_due")
+    if invoice["collection_method"] == "send_invoice" and days is not None:
+        return call.now + days * 86_400
+    due: int | None = invoice["due_date"]
+    return due
 
 
 def _open_payment(call: Call, invoice: Obj) -> None:

@@ -2,7 +2,7 @@
 
 Order, per Stripe: discounts of a line, then those of the invoice, one after another; then tax on what is
 left, line by line. ``subtotal`` counts the lines after their own discounts and before the invoice's;
-``total`` adds exclusive tax. A draft's ``starting_balance`` is the customer's balance as it is now; ``amount_due`` is
+``total`` adds exclusive tax. A draft's ``starting_balance`` is the customer's balance now; ``amount_due`` is
 the total with it, never below nothing.
 """
 

@@ -31,7 +31,9 @@ from tallystick.sandbox.store import Obj, TableSpec
 TABLES: Final = [TableSpec("price", "price", indexes=("product", "lookup_key"))]
 
 
-def make(call: Call, params: dict[str, Any], product: str, *, ident: str | None = None) -> Obj:
+def make(
+    call: Call, params: dict[str, Any], product: str, *, ident: str | None = None, event: bool = True
+) -> Obj:
     """A new price of a product from checked parameters, with the events of price and plan."""
     price_shape.check(params)
     call.find("product", product, param="product")
@@ -70,6 +72,8 @@ def make(call: Call, params: dict[str, Any], product: str, *, ident: str | None 
     if recurring is not None:
         hidden["trial_period_days"] = recurring.get("trial_period_days")
     call.store.put(price, hidden)
+    if not event:
+        return price
     call.emit("price.created", price)
     if recurring is not None:
         call.emit("plan.created", plan_shape.view(call, price))

@@ -19,7 +19,7 @@ from tallystick.sandbox.params import (
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
 
-_BLANK: Final[Obj] = {
+BLANK: Final[Obj] = {
     "id": None,
     "object": "product",
     "active": True,
@@ -96,7 +96,7 @@ def make(call: Call, params: dict[str, Any]) -> Obj:
     table = call.store.tables["product"]
     if ident in table.position:
         raise refused("Product already exists.", code="resource_already_exists", param="id")
-    product: Obj = {**_BLANK, "id": ident, "created": call.now, "updated": call.now}
+    product: Obj = {**BLANK, "id": ident, "created": call.now, "updated": call.now}
     product.update(values_of(params, product))
     call.store.put(product)
     call.emit("product.created", product)
