@@ -225,11 +225,11 @@ class AccountBalance(BaseModel):
 
 
 class CurrencyTotal(BaseModel):
-    """The sums of a currency; ``balanced``: debits equal credits."""
+    """The sums of a currency's debit balances and of its credit balances; ``balanced``: they are equal."""
 
     currency: str
-    debits: int
-    credits: int
+    debit: int
+    credit: int
     balanced: bool
 
 

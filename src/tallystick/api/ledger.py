@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -12,7 +10,7 @@ from tallystick.api.auth import Gate
 from tallystick.api.keys import Scope
 from tallystick.api.routing import guarded_router, json_answer, needs
 from tallystick.app import App
-from tallystick.ledger.statements import AccountBalance, trial_balance
+from tallystick.ledger.statements import totals, trial_balance
 
 
 def ledger_routes(app: App, gate: Gate) -> APIRouter:
@@ -29,19 +27,11 @@ def ledger_routes(app: App, gate: Gate) -> APIRouter:
         return json_answer(
             bodies.TrialBalance(
                 data=[bodies.AccountBalance.model_validate(line, from_attributes=True) for line in lines],
-                totals=_totals(lines),
+                totals=[
+                    bodies.CurrencyTotal.model_validate(total, from_attributes=True)
+                    for total in totals(lines)
+                ],
             )
         )
 
     return router
-
-
-def _totals(lines: Sequence[AccountBalance]) -> list[bodies.CurrencyTotal]:
-    sums: dict[str, tuple[int, int]] = {}
-    for line in lines:
-        debits, credits_ = sums.get(line.currency, (0, 0))
-        sums[line.currency] = (debits + line.debits, credits_ + line.credits)
-    return [
-        bodies.CurrencyTotal(currency=code, debits=debits, credits=credits_, balanced=debits == credits_)
-        for code, (debits, credits_) in sorted(sums.items())
-    ]

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.cli.database import with_engine
 from tallystick.cli.output import Json, amount, out, print_json
-from tallystick.ledger.statements import AccountBalance, trial_balance
+from tallystick.ledger.statements import AccountBalance, totals, trial_balance
 
 app = typer.Typer(help="The double-entry ledger.", no_args_is_help=True)
 
@@ -26,31 +26,21 @@ def trial_balance_(as_json: Json = False) -> None:
             return await trial_balance(connection)
 
     rows = with_engine(work)
+    sums = totals(rows)
     if as_json:
         print_json(
-            {"data": [{**asdict(row), "balance": row.balance} for row in rows], "totals": totals(rows)}
+            {
+                "object": "trial_balance",
+                "data": [{**asdict(row), "balance": row.balance} for row in rows],
+                "totals": [{**asdict(total), "balanced": total.balanced} for total in sums],
+            }
         )
     elif not rows:
         out.print("The ledger is empty.")
     else:
         out.print(trial_balance_table(rows))
-    if not is_balanced(rows):
+    if not all(total.balanced for total in sums):
         raise typer.Exit(1)
-
-
-def totals(rows: list[AccountBalance]) -> dict[str, dict[str, int]]:
-    """Sum of debit balances and of credit balances, by currency, in minor units."""
-    sums: dict[str, dict[str, int]] = {}
-    for row in rows:
-        net = row.debits - row.credits
-        total = sums.setdefault(row.currency, {"debit": 0, "credit": 0})
-        total["debit" if net > 0 else "credit"] += abs(net)
-    return sums
-
-
-def is_balanced(rows: list[AccountBalance]) -> bool:
-    """Whether debits equal credits in every currency."""
-    return all(total["debit"] == total["credit"] for total in totals(rows).values())
 
 
 def trial_balance_table(rows: list[AccountBalance]) -> Table:
@@ -60,18 +50,17 @@ def trial_balance_table(rows: list[AccountBalance]) -> Table:
     made.add_column("currency")
     made.add_column("debit", justify="right")
     made.add_column("credit", justify="right")
-    sums = totals(rows)
+    sums = {total.currency: total for total in totals(rows)}
     for currency, accounts in groupby(rows, key=lambda row: row.currency):
         for row in accounts:
             made.add_row(row.account, currency.upper(), *_sides(row.debits - row.credits, currency))
         total = sums[currency]
-        balanced = total["debit"] == total["credit"]
         made.add_row(
-            "total" if balanced else "total: DOES NOT BALANCE",
+            "total" if total.balanced else "total: DOES NOT BALANCE",
             currency.upper(),
-            amount(total["debit"], currency),
-            amount(total["credit"], currency),
-            style="bold" if balanced else "bold red",
+            amount(total.debit, currency),
+            amount(total.credit, currency),
+            style="bold" if total.balanced else "bold red",
             end_section=True,
         )
     return made

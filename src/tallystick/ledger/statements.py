@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -34,6 +34,20 @@ class AccountBalance:
         return net if self.type.normal_balance == "debit" else -net
 
 
+@dataclass(frozen=True, slots=True)
+class CurrencyTotal:
+    """The foot of a trial balance: the accounts' balances in a currency, those on either side summed up."""
+
+    currency: str
+    debit: int
+    credit: int
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the two sides are equal, as they are in books that balance."""
+        return self.debit == self.credit
+
+
 _TRIAL_BALANCE: Final = text("""
 SELECT a.name, a.type, a.currency, b.debits, b.credits
   FROM account_balances b JOIN ledger_accounts a ON a.id = b.account_id
@@ -58,6 +72,17 @@ async def trial_balance(connection: AsyncConnection) -> list[AccountBalance]:
     rows = await connection.execute(_TRIAL_BALANCE)
     return [
         AccountBalance(row.name, AccountType(row.type), row.currency, row.debits, row.credits) for row in rows
+    ]
+
+
+def totals(lines: Iterable[AccountBalance]) -> list[CurrencyTotal]:
+    """The foot of a trial balance: for each currency the sums of its debit and of its credit balances."""
+    nets: dict[str, list[int]] = {}
+    for line in lines:
+        nets.setdefault(line.currency, []).append(line.debits - line.credits)
+    return [
+        CurrencyTotal(code, sum(net for net in found if net > 0), -sum(net for net in found if net < 0))
+        for code, found in sorted(nets.items())
     ]
 
 

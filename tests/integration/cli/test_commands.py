@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.builders import StripeStory
 from tests.road import Road
 
+from tallystick.api.bodies import TrialBalance
 from tallystick.cli import main
 from tallystick.embedded import EmbeddedPostgres
 
@@ -85,7 +86,8 @@ def test_an_unknown_scope_is_refused(database_url: str) -> None:
 
 def test_the_trial_balance_balances(database_url: str, paid: None) -> None:
     books = answered("ledger", "trial-balance", DATABASE_URL=database_url)
-    assert books["totals"] == {"eur": {"debit": 2500, "credit": 2500}}
+    assert books["totals"] == [{"currency": "eur", "debit": 2500, "credit": 2500, "balanced": True}]
+    assert TrialBalance.model_validate(books).model_dump(mode="json") == books, "as the API answers"
     balances = {row["account"]: row["balance"] for row in books["data"]}
     assert balances["assets:stripe:clearing"] == 0
     assert balances["revenue:payments"] == 2500
