@@ -20,8 +20,41 @@ _KIND_BY_PREFIX: Final = {
     "pm": "payment_method",
     "re": "refund",
     "txn": "balance_transaction",
+    "cbtxn": "customer_balance_transaction",
+    "cn": "credit_note",
+    "di": "discount",
+    "ii": "invoiceitem",
+    "in": "invoice",
+    "il": "line_item",
+    "inpay": "invoice_payment",
+    "price": "price",
+    "prod": "product",
+    "promo": "promotion_code",
+    "txi": "tax_id",
+    "txr": "tax_rate",
 }
+_KIND_BY_FIELD: Final = {
+    "coupon": "coupon",
+    "default_price": "price",
+    "price": "price",
+    "product": "product",
+}
+"""Fields whose ids need not have a prefix: merchants choose the ids of coupons, products and plans."""
 
+_IN_HASHES: Final = frozenset(
+    (
+        "charge",
+        "coupon",
+        "default_payment_method",
+        "discount",
+        "payment_intent",
+        "price",
+        "refund",
+        "subscription",
+        "tax_rate",
+    )
+)
+"""What can be expanded in a hash that is no object itself: ``parent.subscription_details.subscription``."""
 
 EXPANDABLE: Final[dict[str, frozenset[str]]] = {
     "payment_intent": frozenset(
@@ -56,6 +89,30 @@ EXPANDABLE: Final[dict[str, frozenset[str]]] = {
     "balance_transaction": frozenset(("source",)),
     "payment_method": frozenset(("customer",)),
     "customer": frozenset(("default_source", "test_clock")),
+    "product": frozenset(("default_price", "tax_code")),
+    "price": frozenset(("product",)),
+    "plan": frozenset(("product",)),
+    "promotion_code": frozenset(("customer",)),
+    "discount": frozenset(("customer", "promotion_code")),
+    "tax_id": frozenset(("customer",)),
+    "customer_balance_transaction": frozenset(("checkout_session", "credit_note", "customer", "invoice")),
+    "invoiceitem": frozenset(("customer", "discounts", "invoice", "test_clock")),
+    "line_item": frozenset(("discounts", "subscription")),
+    "invoice_payment": frozenset(("invoice",)),
+    "invoice": frozenset(
+        (
+            "account_tax_ids",
+            "application",
+            "customer",
+            "default_payment_method",
+            "default_source",
+            "discounts",
+            "latest_revision",
+            "on_behalf_of",
+            "test_clock",
+        )
+    ),
+    "credit_note": frozenset(("customer", "customer_balance_transaction", "invoice")),
     "invoice_settings": frozenset(("default_payment_method",)),
 }
 
@@ -96,14 +153,53 @@ def _empty_list(path: str) -> Include:
     return include
 
 
+def _hidden(name: str, default: Any = None) -> Include:
+    """What is kept hidden beside an object until it is asked for."""
+    return lambda sandbox, obj: sandbox.store.hidden(obj).get(name, default)
+
+
+def _currency_options(sandbox: Sandbox, obj: Obj) -> Obj:
+    options = dict(sandbox.store.hidden(obj).get("currency_options", {}))
+    if obj["object"] == "price":
+        names = ("custom_unit_amount", "tax_behavior", "unit_amount", "unit_amount_decimal")
+        options[obj["currency"]] = {name: obj[name] for name in names}
+    elif obj["currency"]:
+        options[obj["currency"]] = {"amount_off": obj["amount_off"]}
+    return options
+
+
+def _tax_ids(sandbox: Sandbox, customer: Obj) -> Obj:
+    found = sandbox.store.tables["tax_id"].having("customer", customer["id"])[::-1]
+    url = f"/v1/customers/{customer['id']}/tax_ids"
+    return {"object": "list", "data": found[:10], "has_more": len(found) > 10, "url": url}
+
+
+def _payments(sandbox: Sandbox, invoice: Obj) -> Obj:
+    found = sandbox.store.tables["invoice_payment"].having("invoice", invoice["id"])
+    return {"object": "list", "data": found[:10], "has_more": len(found) > 10, "url": "/v1/invoices/payments"}
+
+
+def _confirmation_secret(sandbox: Sandbox, invoice: Obj) -> Obj | None:
+    for payment in sandbox.store.tables["invoice_payment"].having("invoice", invoice["id"]):
+        if payment["is_default"]:
+            intent = sandbox.store.get("payment_intent", payment["payment"]["payment_intent"])
+            if intent is not None:
+                return {"client_secret": intent["client_secret"], "type": "payment_intent"}
+    return None
+
+
 INCLUDABLE: Final[dict[str, dict[str, Include]]] = {
     "charge": {"refunds": _refunds},
+    "coupon": {"applies_to": _hidden("applies_to"), "currency_options": _currency_options},
+    "invoice": {"confirmation_secret": _confirmation_secret, "payments": _payments},
+    "plan": {"tiers": lambda sandbox, plan: _hidden("tiers")(sandbox, {"id": plan["id"]})},
+    "price": {"currency_options": _currency_options, "tiers": _hidden("tiers")},
     "customer": {
         "invoice_credit_balance": lambda _sandbox, _customer: {},
         "sources": _empty_list("sources"),
         "subscriptions": _empty_list("subscriptions"),
         "tax": _customer_tax,
-        "tax_ids": _empty_list("tax_ids"),
+        "tax_ids": _tax_ids,
     },
 }
 """What is in an object only when asked for."""
@@ -124,12 +220,16 @@ def expand(sandbox: Sandbox, obj: Obj, paths: list[str]) -> Obj:
 
 def _along(sandbox: Sandbox, obj: Obj, steps: list[str], path: str) -> Obj:
     name, rest = steps[0], steps[1:]
-    if obj.get("object") == "list" and name == "data":
+    if obj.get("object") in ("list", "search_result") and name == "data":
         items = [_along(sandbox, item, rest, path) for item in obj["data"]] if rest else obj["data"]
         return {**obj, "data": items}
     value = _value(sandbox, obj, name, path)
+    if value is None and name not in obj:
+        return obj  # nothing to include
     if isinstance(value, dict) and rest:
         value = _along(sandbox, value, rest, path)
+    elif isinstance(value, list) and rest:
+        value = [_along(sandbox, item, rest, path) if isinstance(item, dict) else item for item in value]
     return {**obj, name: value}
 
 
@@ -140,17 +240,19 @@ def _value(sandbox: Sandbox, obj: Obj, name: str, path: str) -> Any:
     include = INCLUDABLE.get(kind, {}).get(name)
     if include is not None:
         return value if isinstance(value, dict) else include(sandbox, obj)
-    if name in EXPANDABLE.get(kind, ()):
-        return _object(sandbox, value) if isinstance(value, str) else value
-    if isinstance(value, dict) and "." in path:
+    if name in EXPANDABLE.get(kind, ()) or (not kind and name in _IN_HASHES):
+        if isinstance(value, list):
+            return [_object(sandbox, item, name) if isinstance(item, str) else item for item in value]
+        return _object(sandbox, value, name) if isinstance(value, str) else value
+    if isinstance(value, (dict, list)) and "." in path:
         return value
     if obj.get("deleted"):
         return value
     raise invalid(f"This property cannot be expanded ({path}).", param="expand")
 
 
-def _object(sandbox: Sandbox, ident: str) -> Obj | str:
-    kind = _KIND_BY_PREFIX.get(ident.partition("_")[0])
-    if kind is None:
+def _object(sandbox: Sandbox, ident: str, name: str) -> Obj | str:
+    kind = _KIND_BY_FIELD.get(name) or _KIND_BY_PREFIX.get(ident.partition("_")[0])
+    if kind is None or kind not in sandbox.store.tables:
         return ident
     return sandbox.store.get(kind, ident) or sandbox.store.gone(kind, ident) or ident
