@@ -124,8 +124,13 @@ class StripeStory:
         self.event("payment_intent.succeeded", intent)
         self.settle(charge)
 
-    def cancel(self, intent: Json) -> None:
-        """Cancel before any capture."""
+    def cancel(self, intent: Json, charge: Json | None = None) -> None:
+        """Cancel before any capture; an authorisation is let go by a refund that moves no money."""
+        if charge is not None:
+            release = self._refund_of(charge, charge["amount"], status="succeeded", metadata={})
+            charge.update(amount_refunded=charge["amount"], refunded=True)
+            self.event("refund.created", release)
+            self.event("charge.refunded", charge)
         intent.update(status="canceled", amount_capturable=0)
         self.event("payment_intent.canceled", intent)
 
@@ -162,10 +167,20 @@ class StripeStory:
 
     def refund(self, charge: Json, amount: int, *, status: str = "succeeded", ours: bool = False) -> Json:
         """A refund; ``ours`` says that it was made through our API."""
-        number = next(self._numbers)
         payment = charge["metadata"].get("tallystick_payment")
-        metadata = {"tallystick_payment": payment, "tallystick_refund": f"ref_{number:026d}"} if ours else {}
-        made = {
+        our_refund = f"ref_{next(self._numbers):026d}"
+        metadata = {"tallystick_payment": payment, "tallystick_refund": our_refund} if ours else {}
+        made = self._refund_of(charge, amount, status=status, metadata=metadata)
+        charge["amount_refunded"] += amount
+        txn = self.balance_transaction("refund", made, -amount, 0, [])
+        made["balance_transaction"] = txn["id"]
+        self.event("refund.created", made)
+        self.event("charge.refunded", charge)
+        return made
+
+    def _refund_of(self, charge: Json, amount: int, *, status: str, metadata: Json) -> Json:
+        number = next(self._numbers)
+        return {
             "id": f"re_{number:06d}",
             "object": "refund",
             "status": status,
@@ -177,12 +192,6 @@ class StripeStory:
             "metadata": metadata,
             "balance_transaction": None,
         }
-        charge["amount_refunded"] += amount
-        txn = self.balance_transaction("refund", made, -amount, 0, [])
-        made["balance_transaction"] = txn["id"]
-        self.event("refund.created", made)
-        self.event("charge.refunded", charge)
-        return made
 
     def update_refund(self, charge: Json, refund: Json, status: str) -> None:
         """A refund comes to its end; a failed one brings the money back."""

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.ledger.book import Book
 from tallystick.pipeline.inbox import Inbox, IncomingEvent
-from tallystick.pipeline.lookups import answer
+from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.process import Outcome, Processor
 from tallystick.pipeline.settlement import Settlement
 from tallystick.settings import Settings, load_settings
@@ -44,11 +44,14 @@ class StoryStripe:
 class Road:
     """One worker's road on one database."""
 
-    def __init__(self, engine: AsyncEngine, story: StripeStory, **settings: Any) -> None:
+    def __init__(
+        self, engine: AsyncEngine, story: StripeStory, stripe: StoryStripe | None = None, **settings: Any
+    ) -> None:
         self.settings: Settings = load_settings({}, require=(), **settings)
         self.engine = engine
-        self.stripe = cast("StripeGateway", StoryStripe(story))
+        self.stripe = cast("StripeGateway", stripe or StoryStripe(story))
         book = Book()
+        self.lookups = Lookups(engine, self.stripe, unknown_after=1)
         self.processor = Processor(engine, book, self.settings)
         self.settlement = Settlement(engine, self.stripe, book, self.settings)
         self.inbox = Inbox(engine, lambda _ids: None, ring_grace_s=5, timeout_s=10)
@@ -61,7 +64,7 @@ class Road:
     async def process(self, ids: Sequence[str]) -> Outcome:
         """Process a batch and answer the questions that it raises."""
         outcome = await self.processor.process(ids)
-        await answer(self.engine, self.stripe, outcome.questions)
+        await self.lookups.answer(outcome.questions)
         return outcome
 
     async def finish(self) -> None:

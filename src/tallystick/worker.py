@@ -24,7 +24,7 @@ from tallystick.db.session import database_is_away
 from tallystick.errors import StripeUnavailableError
 from tallystick.events.spec import Question
 from tallystick.ledger.book import Book
-from tallystick.pipeline.lookups import answer
+from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.process import Outcome, Processor
 from tallystick.pipeline.queue import QueueUnavailableError, Ring
 from tallystick.pipeline.settlement import Settlement
@@ -56,6 +56,7 @@ class Worker:
         self._app = app
         self._book = Book()
         self._processor = Processor(app.engine, self._book, app.settings)
+        self._lookups = Lookups(app.engine, app.stripe)
         self._settlement = Settlement(app.engine, app.stripe, self._book, app.settings)
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._stopping = asyncio.Event()
@@ -160,7 +161,7 @@ class Worker:
     async def _ask(self, question: Question, events: Sequence[str]) -> None:
         """Put a question to Stripe; once it is answered, ring for the events that wait for it."""
         try:
-            if await answer(self._app.engine, self._app.stripe, [question]):
+            if await self._lookups.answer([question]):
                 self._app.bell.ring(events)
         finally:
             self._asking.pop(question, None)

@@ -19,7 +19,7 @@ from tests.integration.api.conftest import SECRETS, Face, open_face
 
 from tallystick.embedded import EmbeddedValkey
 from tallystick.ledger.book import Book
-from tallystick.pipeline.lookups import answer
+from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.process import Processor
 from tallystick.pipeline.settlement import Settlement
 from tallystick.stripe_gateway.signature import sign
@@ -82,6 +82,7 @@ async def _send(face: Face, event: Json) -> None:
 async def _work_off(face: Face) -> None:
     """What a worker does, without its loops."""
     app, book = face.app, Book()
+    lookups = Lookups(app.engine, app.stripe, unknown_after=1)
     processor = Processor(app.engine, book, app.settings)
     settlement = Settlement(app.engine, app.stripe, book, app.settings)
     for _ in range(3):
@@ -89,7 +90,7 @@ async def _work_off(face: Face) -> None:
             query = text("SELECT id FROM webhook_events WHERE status = 'pending'")
             pending = list((await connection.execute(query)).scalars())
         outcome = await processor.process(pending)
-        await answer(app.engine, app.stripe, outcome.questions)
+        await lookups.answer(outcome.questions)
         await settlement.fetch_and_post()
 
 

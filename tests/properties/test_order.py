@@ -31,7 +31,7 @@ PAYMENTS = st.fixed_dictionaries(
         "declines": st.integers(min_value=0, max_value=2),
         "action": st.booleans(),
         "end": st.sampled_from(
-            ["open", "canceled", "succeeded", "captured", "captured in part", "authorised"]
+            ["open", "canceled", "succeeded", "captured", "captured in part", "authorised", "let go"]
         ),
         "refunds": REFUNDS,
     }
@@ -63,6 +63,8 @@ def _end(story: StripeStory, intent: Json, end: str) -> Json | None:
         if end.startswith("captured"):
             story.capture(intent, charge, intent["amount"] // (1 if end == "captured" else 2))
             return charge
+        if end == "let go":
+            story.cancel(intent, charge)
     return None
 
 

@@ -12,8 +12,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from tallystick.errors import ConfigurationError
 from tallystick.settings import Settings
 
-_AWAY: Final = ("57P01", "57P02", "57P03", "53", "08", "25006")
-"""SQLSTATEs (or their class) of a server that stops, starts, lacks resources, or is a read-only standby."""
+_AWAY: Final = ("57P01", "57P02", "57P03", "57P05", "53", "08", "25006", "25P03", "55P03", "57014")
+"""SQLSTATEs (or their class) of a server that stops, starts, lacks resources, is a read-only standby, or made
+us wait longer than we allow."""
+
+_LIMITS: Final = {
+    # What a worker that vanished holds is let go after this, not after the kernel's two hours.
+    "idle_in_transaction_session_timeout": "30s",
+    "lock_timeout": "10s",
+    "statement_timeout": "60s",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
+"""No statement, lock or open transaction waits for ever. Migrations lift them for themselves."""
 
 
 def open_engine(settings: Settings) -> AsyncEngine:
@@ -37,7 +49,8 @@ def open_engine(settings: Settings) -> AsyncEngine:
         hide_parameters=True,  # errors go to logs and dead letters, where client secrets must not
         connect_args={
             "timeout": settings.database_timeout_s,
-            "server_settings": {"application_name": "tallystick", "timezone": "UTC"},
+            "command_timeout": 90,  # seconds; a server that froze says nothing of its own limits
+            "server_settings": {"application_name": "tallystick", "timezone": "UTC", **_LIMITS},
         },
     )
 

@@ -14,6 +14,7 @@ from tallystick.events.refunds import refund_effects
 from tallystick.events.spec import NO_EFFECTS, Effects, moment
 from tallystick.ledger import chart
 from tallystick.ledger.entries import LedgerEntry, credit, debit, post, transactions
+from tallystick.money import CURRENCIES, convert
 from tallystick.payments.reports import adopted_payment, our_payment
 from tallystick.stripe_gateway.payloads import (
     BalanceTransaction,
@@ -128,13 +129,33 @@ def _presentment(txn: BalanceTransaction) -> tuple[int, str] | None:
     match source.get("object"):
         case "charge":
             charge = Charge.read(source)
-            amount = charge.amount_captured if charge.captured else charge.amount
-            return sign * amount, charge.currency
+            return sign * _charged(txn, charge), charge.currency
         case "refund":
             refund = Refund.read(source)
             return sign * refund.amount, refund.currency
         case _:
             return None
+
+
+def _charged(txn: BalanceTransaction, charge: Charge) -> int:
+    """How much of the charge this balance transaction is about, in the charge's currency.
+
+    Of a partial capture Stripe books either what was captured, or the whole and a reversal of the rest; of
+    several captures one each. The exchange rate tells which.
+    """
+    if charge.currency == txn.currency:
+        return abs(txn.amount)
+    rest = charge.amount - charge.amount_captured
+    if txn.exchange_rate is None or txn.currency not in CURRENCIES or charge.currency not in CURRENCIES:
+        return rest if txn.reporting_category == "partial_capture_reversal" else charge.amount_captured
+    if charge.multicapture:
+        return convert(abs(txn.amount), txn.currency, charge.currency, 1 / txn.exchange_rate)
+    rate = txn.exchange_rate
+    candidates = {charge.amount_captured, charge.amount, rest} - {0}
+    return min(
+        sorted(candidates),
+        key=lambda amount: abs(convert(amount, charge.currency, txn.currency, rate) - abs(txn.amount)),
+    )
 
 
 def _is_multicapture(source: JsonObject | None) -> bool:

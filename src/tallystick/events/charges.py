@@ -17,7 +17,7 @@ from tallystick.events.spec import (
     moment,
 )
 from tallystick.ledger import chart
-from tallystick.ledger.entries import credit, debit, post, transactions
+from tallystick.ledger.entries import credit, debit, post, reverse, transactions
 from tallystick.outbox.notices import Notice
 from tallystick.payments.reports import PaymentReport, adopted_payment, our_payment
 from tallystick.payments.status import PaymentStatus, charge_order, payment_order
@@ -34,12 +34,32 @@ REFUND_EVENTS_SINCE: Final = "2024-10-28"
 def on_charge(event: Event, facts: Facts) -> Effects:
     """Every charge.* event: all that the charge's state implies."""
     charge = Charge.read(event.object)
+    if charge.capture_unclear:
+        return _with_clear_capture(charge, event, facts)
     # Only the object of charge.succeeded tells when an automatic capture took place: with the charge itself.
     at_creation = event.type == "charge.succeeded"
     effects = charge_effects(
         charge, event.object, heard_at=charge.created if at_creation else event.created, source=event.id
     )
     return effects + _refunds_of(charge, event, facts)
+
+
+def _with_clear_capture(charge: Charge, event: Event, facts: Facts) -> Effects:
+    """A charge in an old shape that may be captured in part: today's shape says how much.
+
+    What it calls a refund and moved no balance is the release of the rest.
+    """
+    question = Question("charge", charge.id)
+    if question not in facts:
+        return Effects(waiting_for=(question,))
+    answer = facts[question]
+    amount_captured = Charge.read(answer).amount_captured if answer is not None else charge.amount_captured
+    clear = replace(charge, amount_captured=amount_captured, capture_unclear=False)
+    if amount_captured < charge.amount and clear.refunds is not None:
+        moved = tuple(obj for obj in clear.refunds if obj.get("balance_transaction"))
+        clear = replace(clear, refunds=moved)
+    effects = charge_effects(clear, event.object, heard_at=event.created, source=event.id)
+    return effects + _refunds_of(clear, event, facts)
 
 
 def charge_effects(charge: Charge, obj: JsonObject, *, heard_at: int, source: str) -> Effects:
@@ -54,7 +74,16 @@ def charge_effects(charge: Charge, obj: JsonObject, *, heard_at: int, source: st
     )
     if charge.status == "succeeded" and charge.captured:
         effects += payment.effects(moment(heard_at), source)
+    if charge.status == "failed" and charge.failure_balance_transaction:
+        effects += _failed_later(payment, heard_at, source)
     return effects
+
+
+def _failed_later(payment: Capture, heard_at: int, source: str) -> Effects:
+    """A bank debit that had succeeded and failed after all: what was posted, and its mirror."""
+    posted = payment.effects(moment(heard_at), source).transactions
+    mirrors = tuple(reverse(transaction, occurred_at=moment(heard_at)) for transaction in posted)
+    return Effects(transactions=posted + mirrors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +103,7 @@ class Capture:
         """The capture that a charge shows."""
         return cls(
             charge=charge.id,
-            amount=charge.amount_captured,
+            amount=charge.amount_captured or (charge.amount if charge.failure_balance_transaction else 0),
             currency=charge.currency,
             payment_intent=charge.payment_intent,
             ours=our_payment(charge.metadata),
@@ -189,11 +218,12 @@ def _refunds_of(charge: Charge, event: Event, facts: Facts) -> Effects:
     """The refunds that a charge carries, or must be asked for.
 
     Between 2022-11-15 and 2024-10-28 charge.refunded came without the refunds, and not every refund had an
-    event of its own. The question names how much is refunded, so that each further refund asks anew.
+    event of its own. The question names the event, so that each further refund asks anew.
     """
     embedded = charge.refunds
-    if not embedded and charge.amount_refunded and (event.api_version or "") < REFUND_EVENTS_SINCE:
-        question = Question("charge_refunds", f"{charge.id}:{charge.amount_refunded}")
+    old = (event.api_version or "") < REFUND_EVENTS_SINCE
+    if embedded is None and charge.amount_refunded and charge.captured and old:
+        question = Question("charge_refunds", f"{charge.id}:{event.id}")
         if question not in facts:
             return Effects(waiting_for=(question,))
         data = (facts[question] or {}).get("data", [])

@@ -49,10 +49,11 @@ def refund_effects(
     money moved.
     """
     ours = our_payment(refund.metadata)
+    through_us = our_refund(refund.metadata) is not None
     waiting: tuple[Question, ...] = ()
     if charge is None and refund.charge_object is not None:
         charge = Charge.read(refund.charge_object)
-    if charge is None and ours is None and refund.charge:
+    if charge is None and not (ours and through_us) and refund.charge:
         question = Question("charge", refund.charge)
         if question in facts:
             answer = facts[question]
@@ -61,30 +62,32 @@ def refund_effects(
             waiting = (question,)
     if charge is not None:
         ours = ours or our_payment(charge.metadata)
-    moved = _money_moved(refund, charge, ours)
+    moved = _money_moved(refund, charge, through_us=through_us)
     if moved is None and not waiting:
         moved = True  # Stripe does not know the charge: the money shows in clearing rather than be dropped
     stripe_id = refund.payment_intent or (charge and charge.payment_intent) or refund.charge
     payment_id = ours or (adopted_payment(stripe_id) if stripe_id else None)
+    if moved is False:
+        return NO_EFFECTS  # an authorisation was let go: nothing was given back
     effects = Effects(
         refunds=() if waiting else (refund_report(refund, payment_id, at=heard_at, source=source),),
         balance_transactions=_balance_transactions(refund),
         waiting_for=waiting,
     )
-    if not moved:
+    if moved is None:
         return effects
     return effects + _postings(
         refund, payment_id, sale=ours is not None, heard_at=heard_at, source=source, notify=not waiting
     )
 
 
-def _money_moved(refund: Refund, charge: Charge | None, ours: str | None) -> bool | None:
+def _money_moved(refund: Refund, charge: Charge | None, *, through_us: bool) -> bool | None:
     """Whether the refund moves money, None when it does not say.
 
     The refund of an authorisation that was never captured moves none. Such a release succeeds at once and
-    has no balance transaction.
+    has no balance transaction. Through our API only captured payments are refunded.
     """
-    if refund.balance_transaction or refund.failure_balance_transaction or ours:
+    if refund.balance_transaction or refund.failure_balance_transaction or through_us:
         return True
     if refund.status in ("pending", "requires_action", "failed"):
         return True

@@ -35,6 +35,8 @@ class Event:
     created: int
     api_version: str | None
     object: JsonObject
+    account: str | None = None
+    """The connected account it happened in (Connect); None for the platform's own."""
 
     @classmethod
     def read(cls, body: JsonObject) -> Event:
@@ -52,6 +54,7 @@ class Event:
             created=created,
             api_version=body.get("api_version") if isinstance(body.get("api_version"), str) else None,
             object=obj,
+            account=body.get("account") if isinstance(body.get("account"), str) else None,
         )
 
 

@@ -26,12 +26,16 @@ Account = tuple[str, str]
 """An account's name and currency."""
 
 
+Contradiction = tuple[str, bytes]
+"""An effect key, and the digest of legs that it came with and does not stand with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What a call of ``post`` wrote, and which keys came back with other legs than they stand with."""
+    """What a call of ``post`` wrote, and what came with other legs than its key stands with."""
 
     new: frozenset[str]
-    conflicts: frozenset[str]
+    conflicts: frozenset[Contradiction]
     sums: Mapping[int, tuple[int, int]]
     """Debits and credits to add to each account (by id)."""
 
@@ -104,8 +108,8 @@ class Book:
         """Write the transactions that do not stand yet.
 
         A key that stands with the same legs is left alone; an earlier ``occurred_at`` is added to
-        ``effect_dates``. A key that stands, or comes twice here, with other legs is a conflict: nothing is
-        written for it, and the caller must not ignore it.
+        ``effect_dates``. Legs other than those a key stands with, or comes with first here, are a conflict:
+        they are not written, and the caller must not ignore it.
         """
         batch, conflicts = _by_key(transactions)
         if not batch:
@@ -194,19 +198,21 @@ class Book:
         return self._account_ids | await _find_accounts(connection, missing)
 
 
-def _by_key(transactions: Iterable[LedgerTransaction]) -> tuple[dict[str, LedgerTransaction], set[str]]:
-    """One transaction a key, the earliest of equal ones; keys that come with different legs are conflicts."""
+def _by_key(
+    transactions: Iterable[LedgerTransaction],
+) -> tuple[dict[str, LedgerTransaction], set[Contradiction]]:
+    """One transaction a key, the earliest of equal ones; other legs than the first ones are conflicts."""
     batch: dict[str, LedgerTransaction] = {}
-    conflicts: set[str] = set()
+    conflicts: set[Contradiction] = set()
     for item in transactions:
         known = batch.get(item.effect_key)
         if known is None:
             batch[item.effect_key] = item
         elif known.digest != item.digest:
-            conflicts.add(item.effect_key)
+            conflicts.add((item.effect_key, item.digest))
         elif item.occurred_at < known.occurred_at:
             batch[item.effect_key] = item
-    return {key: item for key, item in batch.items() if key not in conflicts}, conflicts
+    return batch, conflicts
 
 
 async def _find_accounts(connection: AsyncConnection, wanted: Sequence[Account]) -> dict[Account, int]:
@@ -217,8 +223,8 @@ async def _find_accounts(connection: AsyncConnection, wanted: Sequence[Account])
     return {(row.name, row.currency): row.id for row in rows}
 
 
-async def _compare(connection: AsyncConnection, batch: Sequence[LedgerTransaction]) -> set[str]:
-    """Compare with what stands: returns the keys with other legs, and notes earlier times."""
+async def _compare(connection: AsyncConnection, batch: Sequence[LedgerTransaction]) -> set[Contradiction]:
+    """Compare with what stands: returns what has other legs, and notes earlier times."""
     by_key = {item.effect_key: item for item in batch}
     rows = (await connection.execute(_STANDING, {"keys": list(by_key)})).all()
     earlier: list[tuple[int, datetime, str]] = []
@@ -227,7 +233,7 @@ async def _compare(connection: AsyncConnection, batch: Sequence[LedgerTransactio
         item = by_key[row.effect_key]
         if bytes(row.digest) != item.digest:
             log.error("effect_differs", effect_key=item.effect_key, source=item.source)
-            conflicts.add(item.effect_key)
+            conflicts.add((item.effect_key, item.digest))
         elif item.occurred_at < row.occurred_at:
             earlier.append((row.id, item.occurred_at, item.source))
     if earlier:

@@ -35,10 +35,14 @@ SUSPENSE: Final = "suspense:stripe"
 
 
 def stripe_balance(balance_type: str | None) -> str:
-    """The account of one of Stripe's balances; ``payments`` (or none) is the main one."""
+    """The account of one of Stripe's balances; ``payments`` (or none) is the main one.
+
+    Whatever Stripe may call a new one makes a name of the chart: what is no letter, digit or underscore is
+    written as one.
+    """
     if balance_type in (None, "payments"):
         return STRIPE_BALANCE
-    return f"assets:stripe:{balance_type}"
+    return "assets:stripe:" + re.sub(r"[^a-z0-9_]", "_", balance_type.lower())
 
 
 class AccountType(StrEnum):

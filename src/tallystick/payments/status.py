@@ -2,7 +2,8 @@
 
 Stripe delivers in no order, and two events of one object can carry the same second. So every report gets a
 *state order*, a text that sorts: the greatest wins, whatever the order of arrival. Final states stand above
-all others; among the rest the later second wins, then the further state, then the event's id.
+all others; among the rest the later second wins. Within a second the answer to a call of ours stands above
+events, which the call caused; then the further state wins, then the event's id.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ _PAYMENT_RANK: Final = {
 _REFUND_RANK: Final = {status: rank for rank, status in enumerate(RefundStatus)}
 _RANK_AFTER_FAILED_ATTEMPT: Final = 5
 
+ANSWER: Final = "~"
+"""Begins the name of a report that is the answer to a call of ours; sorts above every event's id."""
+
 UNDECIDED_ORDER: Final = ""
 """The state order of a row that Stripe has not answered for yet: every report is later."""
 
@@ -63,12 +67,14 @@ def payment_order(
     """The state order of a report about a payment.
 
     ``at`` is in Unix seconds of Stripe's clock. A report read off a charge (``from_intent`` false) is only a
-    stand-in: anything the PaymentIntent itself says stands above it. ``report`` is the event's id.
+    stand-in: anything the PaymentIntent itself says stands above it. ``report`` is the event's id, or
+    ``~NANOSECONDS`` for the answer to a call of ours: of two in one second the later one wins.
     """
     rank = _PAYMENT_RANK[status]
     if status is PaymentStatus.REQUIRES_PAYMENT_METHOD and failed_attempt:
         rank = _RANK_AFTER_FAILED_ATTEMPT
-    return f"{int(from_intent)}{int(status in FINAL)}:{at:012d}:{rank:02d}:{report}"
+    answered = report if report.startswith(ANSWER) else ""
+    return f"{int(from_intent)}{int(status in FINAL)}:{at:012d}:{answered}:{rank:02d}:{report}"
 
 
 def refund_order(status: RefundStatus, *, at: int, report: str) -> str:

@@ -2,7 +2,7 @@
 
 The order of writing is fixed, and each kind is written in the order of its keys, so that concurrent batches
 wait for each other rather than deadlock: ledger, payments, refunds, outbox, balance transactions to fetch,
-and last the accounts' balances, which every batch contends for.
+and, by the caller, right before its commit, the accounts' balances, which every batch contends for.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ UPDATE balance_transactions b SET status = 'fetched', body = wanted.body, due_at
 
 
 async def write_effects(connection: AsyncConnection, book: Book, effects: Sequence[Effects]) -> Posted:
-    """Write them all; returns what was posted, with the keys that conflict with what stands."""
+    """Write them all but the accounts' balances, which the caller settles last (``Book.settle_balances``).
+
+    Returns what was posted, and what contradicts what stands: then the caller must roll back.
+    """
     posted = await book.post(connection, (item for each in effects for item in each.transactions))
     await apply_payments(connection, [report for each in effects for report in each.payments])
     await apply_refunds(connection, [report for each in effects for report in each.refunds])
@@ -48,7 +51,6 @@ async def write_effects(connection: AsyncConnection, book: Book, effects: Sequen
     await note_balance_transactions(
         connection, [seen for each in effects for seen in each.balance_transactions]
     )
-    await book.settle_balances(connection, posted)
     return posted
 
 

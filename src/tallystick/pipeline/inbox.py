@@ -94,7 +94,10 @@ class Inbox:
                 for member in group:  # one of them is at fault: it must not refuse the others
                     await self._write_group([member])
                 return
-            log.error("inbox_write_failed", events=len(group), error=type(error).__name__)
+            # Those that came meanwhile would each wait for the same time-out, one group after the other.
+            group = group + self._waiting
+            self._waiting = []
+            log.error("inbox_write_failed", events=len(group), error=f"{type(error).__name__}: {error}")
             refusal = DatabaseUnavailableError("The event could not be stored; send it again.", retry_after=5)
             refusal.__cause__ = error
             for _, future in group:

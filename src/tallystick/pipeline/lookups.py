@@ -7,6 +7,7 @@ needs no network.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -61,24 +62,41 @@ _ASK: Final[dict[str, Ask]] = {"charge": _charge, "charge_refunds": _charge_refu
 """How each kind of question is put to Stripe."""
 
 
-async def answer(engine: AsyncEngine, stripe: StripeGateway, questions: Iterable[Question]) -> set[Question]:
-    """Ask Stripe and store the answers; returns the questions that are answered now.
+class Lookups:
+    """Puts questions to Stripe; one a process."""
 
-    A question that fails is logged and left: the sweep rings its events, and they ask again.
-    """
-    gate = asyncio.Semaphore(_AT_ONCE)
+    def __init__(self, engine: AsyncEngine, stripe: StripeGateway, *, unknown_after: int = 8) -> None:
+        self._engine = engine
+        self._stripe = stripe
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._unknown_after = unknown_after
+        self._unknown: Counter[Question] = Counter()
 
-    async def ask(question: Question) -> Question | None:
-        async with gate:
+    async def answer(self, questions: Iterable[Question]) -> set[Question]:
+        """Ask Stripe and store the answers; returns the questions that are answered now.
+
+        A question that fails is logged and left: the sweep rings its events, and they ask again. That Stripe
+        knows no such object counts only when it has said so ``unknown_after`` times: a fact is for ever, and
+        a read right after the write, or a key of another account, is not.
+        """
+        answered = await asyncio.gather(*(self._ask(question) for question in questions))
+        return {question for question in answered if question is not None}
+
+    async def _ask(self, question: Question) -> Question | None:
+        async with self._gate:
             try:
-                found = await _ASK[question.kind](stripe, question.id)
-            except Exception as error:  # Stripe away, or refusing: it is asked again
-                log.warning("lookup_failed", question=str(question), error=str(error))
+                found = await _ASK[question.kind](self._stripe, question.id)
+                if found is None and not self._is_unknown(question):
+                    return None
+                body = orjson.dumps(found) if found is not None else None
+                async with self._engine.begin() as connection:
+                    await connection.execute(_STORE, {"question": str(question), "answer": body})
+            except Exception as error:  # Stripe or the database is away, or refuses: it is asked again
+                log.warning("lookup_failed", question=str(question), error=f"{type(error).__name__}: {error}")
                 return None
-            body = orjson.dumps(found) if found is not None else None
-            async with engine.begin() as connection:
-                await connection.execute(_STORE, {"question": str(question), "answer": body})
+            self._unknown.pop(question, None)
             return question
 
-    answers = await asyncio.gather(*(ask(question) for question in questions))
-    return {question for question in answers if question is not None}
+    def _is_unknown(self, question: Question) -> bool:
+        self._unknown[question] += 1
+        return self._unknown[question] >= self._unknown_after

@@ -24,8 +24,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tallystick.db.session import database_is_away
 from tallystick.errors import EffectDiffersError, PayloadError, TallystickError
 from tallystick.events.catalog import EVENTS
-from tallystick.events.spec import Effects, Event, Facts, Question
-from tallystick.ledger.book import Book
+from tallystick.events.spec import NO_EFFECTS, Effects, Event, Facts, Question
+from tallystick.ledger.book import Book, Contradiction
 from tallystick.pipeline.backoff import backoff_s
 from tallystick.pipeline.effects import write_effects
 from tallystick.pipeline.lookups import stored_facts
@@ -39,7 +39,7 @@ _PERMANENT: Final = (PayloadError, EffectDiffersError)
 # By key alone: a condition on the status would make the planner walk the index of pending events.
 _CLAIM: Final = text("""
 SELECT id, type, status, attempts, body FROM webhook_events
- WHERE id = ANY(CAST(:ids AS text[])) FOR UPDATE SKIP LOCKED
+ WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR UPDATE SKIP LOCKED
 """)
 
 _FINISH: Final = text("""
@@ -104,8 +104,17 @@ class _Read:
     """An event of the batch with what its rule made of it."""
 
     event: str
+    attempts: int
     effects: Effects
     ignored: bool = False
+
+
+class _ContradictedError(Exception):
+    """Events of the batch say otherwise than the ledger: nothing of the batch may be written with them."""
+
+    def __init__(self, failures: list[Failure]) -> None:
+        super().__init__(f"{len(failures)} events contradict the ledger")
+        self.failures = failures
 
 
 class Processor:
@@ -124,6 +133,11 @@ class Processor:
         """
         try:
             outcome, failures = await self._batch(ids)
+        except _ContradictedError as found:  # they are dead letters; the others go again without them
+            counts = await self._count(found.failures)
+            outcome = await self.process(ids)
+            outcome.counts.update(counts)
+            return outcome
         except SQLAlchemyError as error:
             if database_is_away(error):
                 raise
@@ -143,16 +157,15 @@ class Processor:
             pending = [row for row in rows if row.status == "pending"]
             reads, failures = await _read_all(connection, pending)
             posted = await write_effects(connection, self._book, [read.effects for read in reads])
-            attempts = {row.id: row.attempts for row in pending}
             if posted.conflicts:
-                failures += _conflicting(reads, posted.conflicts, attempts)
-            failed = {failure.event for failure in failures}
-            outcome = Outcome()
-            await self._mark(connection, [read for read in reads if read.event not in failed], outcome)
+                raise _ContradictedError(_conflicting(reads, posted.conflicts))
+            outcome = await self._mark(connection, reads)
+            await self._book.settle_balances(connection, posted)
         return outcome, failures
 
-    async def _mark(self, connection: AsyncConnection, reads: Sequence[_Read], outcome: Outcome) -> None:
+    async def _mark(self, connection: AsyncConnection, reads: Sequence[_Read]) -> Outcome:
         """Mark finished events in the transaction of their effects; the others wait for their answers."""
+        outcome = Outcome()
         finished = []
         waiting = []
         for read in reads:
@@ -172,6 +185,7 @@ class Processor:
             ring_at = datetime.now(UTC) + timedelta(seconds=4 * self._settings.ring_grace_s)
             await connection.execute(_POSTPONE, {"ids": waiting, "ring_at": ring_at})
             outcome.counts["waiting"] += len(waiting)
+        return outcome
 
     async def _attempts(self, event: str) -> int:
         async with self._engine.connect() as connection:
@@ -242,21 +256,23 @@ def _read(row: Any, facts: Facts) -> _Read | Failure:
     """What one event means. A rule's exception is this event's failure, and no other's."""
     spec = EVENTS.get(row.type)
     if spec is None:
-        return _Read(row.id, Effects(), ignored=True)
+        return _Read(row.id, row.attempts, NO_EFFECTS, ignored=True)
     try:
-        return _Read(row.id, spec.rule(Event.read(orjson.loads(row.body)), facts))
+        event = Event.read(orjson.loads(row.body))
+        if event.account is not None:  # a connected account's money is not ours
+            return _Read(row.id, row.attempts, NO_EFFECTS, ignored=True)
+        return _Read(row.id, row.attempts, spec.rule(event, facts))
     except Exception as error:
         return Failure(row.id, row.attempts, error)
 
 
-def _conflicting(
-    reads: Sequence[_Read], conflicts: frozenset[str], attempts: dict[str, int]
-) -> list[Failure]:
+def _conflicting(reads: Sequence[_Read], conflicts: frozenset[Contradiction]) -> list[Failure]:
     """The events whose effects stand in the ledger with other legs."""
     failures = []
     for read in reads:
-        keys = [item.effect_key for item in read.effects.transactions if item.effect_key in conflicts]
+        made = read.effects.transactions
+        keys = [item.effect_key for item in made if (item.effect_key, item.digest) in conflicts]
         if keys:
             error = EffectDiffersError(f"{', '.join(keys)} came with other legs than before.")
-            failures.append(Failure(read.event, attempts[read.event], error))
+            failures.append(Failure(read.event, read.attempts, error))
     return failures

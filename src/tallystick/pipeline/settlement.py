@@ -15,14 +15,13 @@ from typing import Any, Final
 import orjson
 import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.db.session import database_is_away
-from tallystick.errors import PayloadError, StripeRefusedError, StripeUnavailableError
+from tallystick.errors import PayloadError, StripeRefusedError, StripeUnavailableError, UnbalancedError
 from tallystick.events.balance_transactions import balance_transaction_effects
 from tallystick.events.spec import BalanceTransactionSeen, Effects
-from tallystick.ledger.book import Book
+from tallystick.ledger.book import Book, Posted
 from tallystick.pipeline.backoff import backoff_s
 from tallystick.pipeline.effects import note_balance_transactions, write_effects
 from tallystick.settings import Settings
@@ -59,6 +58,14 @@ _POSTPONE: Final = text("""
 UPDATE balance_transactions SET status = :status, attempts = :attempts, error = :error, due_at = :due_at
  WHERE id = :id AND status IN ('wanted', 'fetched')
 """)
+
+
+class _ContradictedError(Exception):
+    """Balance transactions say otherwise than the ledger: they are given up, the others go again."""
+
+    def __init__(self, rows: list[tuple[Any, str]]) -> None:
+        super().__init__(f"{len(rows)} balance transactions contradict the ledger")
+        self.rows = rows
 
 
 class Settlement:
@@ -152,19 +159,23 @@ class Settlement:
     async def _post_due(self, limit: int = _BATCH) -> bool:
         """Post one batch in one transaction; False when nothing is left that is due.
 
-        When the database refuses the batch, a smaller one is tried, until the row at fault stands alone.
+        A batch that fails is tried smaller, until the row at fault stands alone and is put off.
         """
         try:
             return await self._post_batch(limit)
-        except SQLAlchemyError as error:
+        except _ContradictedError as found:
+            async with self._engine.begin() as connection:
+                for row, error in found.rows:
+                    await self._postpone(connection, row, "dead", error)
+            return True
+        except Exception as error:
             if database_is_away(error):
                 raise
             if limit > 1:
                 return await self._post_due(max(1, limit // 8))
             async with self._engine.begin() as connection:
                 row = (await connection.execute(_DUE, {"wanted": False, "limit": 1})).one()
-                log.exception("balance_transaction_failed", balance_transaction=row.id)
-                await self._postpone(connection, row, "fetched", f"{type(error).__name__}: {error}")
+                await self._put_off(connection, row, error)
             return True
 
     async def _post_batch(self, limit: int) -> bool:
@@ -172,13 +183,12 @@ class Settlement:
             rows = (await connection.execute(_DUE, {"wanted": False, "limit": limit})).all()
             read = {row.id: effects for row in rows if (effects := await self._read(connection, row))}
             posted = await write_effects(connection, self._book, list(read.values()))
-            for row in rows:
-                clash = posted.conflicts & (_keys(read[row.id]) if row.id in read else set())
-                if clash:
-                    read.pop(row.id)
-                    await self._postpone(connection, row, "dead", f"effect_differs: {', '.join(clash)}")
-            if read:
-                await connection.execute(_POSTED, {"ids": sorted(read)})
+            if posted.conflicts:
+                raise _ContradictedError(
+                    [(row, error) for row in rows if (error := _contradiction(read.get(row.id), posted))]
+                )
+            await connection.execute(_POSTED, {"ids": sorted(read)})
+            await self._book.settle_balances(connection, posted)
         return bool(rows)
 
     async def _read(self, connection: AsyncConnection, row: Any) -> Effects | None:
@@ -186,10 +196,16 @@ class Settlement:
         try:
             return balance_transaction_effects(orjson.loads(row.body))
         except Exception as error:
-            log.exception("balance_transaction_failed", balance_transaction=row.id)
-            status = "dead" if isinstance(error, PayloadError) else "fetched"
-            await self._postpone(connection, row, status, f"{type(error).__name__}: {error}")
+            await self._put_off(connection, row, error)
             return None
+
+    async def _put_off(self, connection: AsyncConnection, row: Any, error: Exception) -> None:
+        """To be tried again later, or given up: at once where no further attempt can mend it."""
+        permanent = isinstance(error, PayloadError | UnbalancedError)
+        dead = permanent or row.attempts + 1 >= self._settings.retry_limit
+        log.error("balance_transaction_failed", balance_transaction=row.id, dead=dead, exc_info=error)
+        status = "dead" if dead else "fetched"
+        await self._postpone(connection, row, status, f"{type(error).__name__}: {error}")
 
     async def _postpone(self, connection: AsyncConnection, row: Any, status: str, error: str) -> None:
         attempts = row.attempts + 1
@@ -208,5 +224,8 @@ class Settlement:
         )
 
 
-def _keys(effects: Effects) -> set[str]:
-    return {item.effect_key for item in effects.transactions}
+def _contradiction(effects: Effects | None, posted: Posted) -> str | None:
+    """Why these effects cannot be posted; None when they can."""
+    made = effects.transactions if effects else ()
+    keys = [item.effect_key for item in made if (item.effect_key, item.digest) in posted.conflicts]
+    return f"effect_differs: {', '.join(keys)}" if keys else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 from tallystick.errors import PayloadError
@@ -49,12 +50,24 @@ def _int(obj: JsonObject, key: str, default: int | None = None) -> int:
 
 def _optional_text(obj: JsonObject, key: str) -> str | None:
     value = obj.get(key)
-    return value if isinstance(value, str) else None
+    return _storable(value) if isinstance(value, str) else None
+
+
+def _storable(value: str) -> str:
+    """PostgreSQL's text cannot hold NUL. It is in free text only, which must not hold up money."""
+    return value.replace("\0", "\ufffd")
+
+
+def _rate(value: Any) -> Decimal | None:
+    """A rate, which Stripe sends as a JSON number: its digits count, not its binary value."""
+    return Decimal(str(value)) if isinstance(value, int | float) and value > 0 else None
 
 
 def _metadata(obj: JsonObject) -> dict[str, str]:
     value = obj.get("metadata")
-    return {str(k): str(v) for k, v in value.items()} if isinstance(value, Mapping) else {}
+    if not isinstance(value, Mapping):
+        return {}
+    return {_storable(str(name)): _storable(str(text)) for name, text in value.items()}
 
 
 def _mapping(value: Any) -> JsonObject:
@@ -130,12 +143,16 @@ def _last_error(value: Any) -> dict[str, str] | None:
     if not isinstance(value, Mapping):
         return None
     fields = ("type", "code", "decline_code", "advice_code", "message", "param")
-    return {name: str(value[name]) for name in fields if value.get(name)}
+    return {name: _storable(str(value[name])) for name in fields if value.get(name)}
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What we read of a charge. ``amount_captured`` falls back to ``amount`` in shapes that lack it."""
+    """What we read of a charge.
+
+    ``amount_captured`` falls back to ``amount`` in shapes before 2020-08-27, which lack it. There a partial
+    capture shows as a refund of the rest: ``capture_unclear`` says that this may be one.
+    """
 
     id: str
     status: str
@@ -143,6 +160,7 @@ class Charge:
     amount_captured: int
     amount_refunded: int
     captured: bool
+    capture_unclear: bool
     currency: str
     created: int
     livemode: bool
@@ -155,6 +173,7 @@ class Charge:
     failure_message: str | None
     decline_code: str | None
     balance_transaction: str | None
+    failure_balance_transaction: str | None
     multicapture: bool
     refunds: tuple[JsonObject, ...] | None
     """The refunds inside, None where the shape carries none (since 2022-11-15)."""
@@ -171,10 +190,10 @@ class Charge:
             id=_text(obj, "id"),
             status=_text(obj, "status"),
             amount=amount,
-            # before 2020-08-27 a partial capture showed as a refund of the rest
             amount_captured=_int(obj, "amount_captured", amount if captured else 0),
             amount_refunded=refunded,
             captured=captured,
+            capture_unclear=captured and refunded > 0 and obj.get("amount_captured") is None,
             currency=_text(obj, "currency"),
             created=_int(obj, "created"),
             livemode=obj.get("livemode") is True,
@@ -187,6 +206,7 @@ class Charge:
             failure_message=_optional_text(obj, "failure_message"),
             decline_code=_optional_text(outcome, "reason"),
             balance_transaction=reference(obj.get("balance_transaction")),
+            failure_balance_transaction=reference(obj.get("failure_balance_transaction")),
             multicapture=_mapping(card.get("multicapture")).get("status") == "available",
             refunds=_embedded_refunds(obj.get("refunds")),
         )
@@ -254,6 +274,8 @@ class BalanceTransaction:
     id: str
     type: str
     reporting_category: str
+    exchange_rate: Decimal | None
+    """Units of ``currency`` for one unit of the source's currency, where the two differ."""
     amount: int
     fee: int
     net: int
@@ -276,6 +298,7 @@ class BalanceTransaction:
             id=_text(obj, "id"),
             type=_text(obj, "type"),
             reporting_category=_optional_text(obj, "reporting_category") or _text(obj, "type"),
+            exchange_rate=_rate(obj.get("exchange_rate")),
             amount=_int(obj, "amount"),
             fee=_int(obj, "fee", 0),
             net=_int(obj, "net"),
