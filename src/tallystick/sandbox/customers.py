@@ -137,6 +137,10 @@ def create(call: Call) -> Obj:
     if method is not None:
         payment_methods.attach(call, payment_methods.materialise(call, method), ident)
     if settings is not None:
+        if method is not None and settings.get("default_payment_method") == method:
+            # The very method that is attached here; a magic id (pm_card_visa) has just become a real one.
+            attached = call.store.tables["payment_method"].having("customer", ident)[-1]
+            settings = {**settings, "default_payment_method": attached["id"]}
         merged = _settings(call, customer["invoice_settings"], settings, ident)
         call.store.change(customer, invoice_settings=merged)
     call.emit("customer.created", customer)

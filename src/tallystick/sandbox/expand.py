@@ -22,6 +22,7 @@ _KIND_BY_PREFIX: Final = {
     "txn": "balance_transaction",
     "cbtxn": "customer_balance_transaction",
     "cn": "credit_note",
+    "clock": "test_helpers.test_clock",
     "di": "discount",
     "ii": "invoiceitem",
     "in": "invoice",
@@ -30,6 +31,9 @@ _KIND_BY_PREFIX: Final = {
     "price": "price",
     "prod": "product",
     "promo": "promotion_code",
+    "seti": "setup_intent",
+    "si": "subscription_item",
+    "sub": "subscription",
     "txi": "tax_id",
     "txr": "tax_rate",
 }
@@ -38,6 +42,8 @@ _KIND_BY_FIELD: Final = {
     "default_price": "price",
     "price": "price",
     "product": "product",
+    "schedule": "subscription_schedule",
+    "test_clock": "test_helpers.test_clock",
 }
 """Fields whose ids need not have a prefix: merchants choose the ids of coupons, products and plans."""
 

@@ -236,6 +236,8 @@ class Call:
     base_url: str = ""
     clock: str = ""
     """The test clock in whose time ``now`` is; "" is the sandbox's own."""
+    quiet: bool = False
+    """Emits no events: inside ``Store.tentative``, where nothing really happens."""
 
     def __post_init__(self) -> None:
         self.version = self.version or self.sandbox.settings.api_version
@@ -260,15 +262,16 @@ class Call:
 
     def emit(self, kind: str, obj: Obj, previous: Obj | None = None) -> None:
         """Record an event; ``previous`` is what ``Store.change`` returned. Events are made in real time."""
-        self.sandbox.events.emit(
-            kind,
-            obj,
-            previous,
-            version=self.sandbox.settings.api_version,
-            now=int(self.sandbox.clock.now()) if self.clock else self.now,
-            request_id=self.request_id,
-            idempotency_key=self.idempotency_key,
-        )
+        if not self.quiet:
+            self.sandbox.events.emit(
+                kind,
+                obj,
+                previous,
+                version=self.sandbox.settings.api_version,
+                now=int(self.sandbox.clock.now()) if self.clock else self.now,
+                request_id=self.request_id,
+                idempotency_key=self.idempotency_key,
+            )
         for hear in self.sandbox.listeners.get(kind, ()):
             hear(self, obj)
 

@@ -12,7 +12,8 @@ records with its own ``dump`` and ``load``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,16 @@ class Store:
     def on_rollback(self, undo: Callable[[], object]) -> None:
         """Have ``undo`` called if what is being done is undone."""
         self._undo.append(undo)
+
+    @contextlib.contextmanager
+    def tentative(self) -> Iterator[None]:
+        """Undo all that the block changes, whatever comes of it: how previews are computed."""
+        mark = len(self._undo)
+        try:
+            yield
+        finally:
+            while len(self._undo) > mark:
+                self._undo.pop()()
 
     def rollback(self) -> None:
         """Undo everything since the last commit."""

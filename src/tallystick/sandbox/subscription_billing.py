@@ -1,0 +1,424 @@
+"""A subscription's bills: drafts from its lines, collection, pending items, what was billed of each item.
+
+The invoices themselves are made, finalised and collected by the ``invoice_*`` modules; what becomes of them
+comes back through ``subscription_life``'s listeners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from tallystick.sandbox import (
+    discounts,
+    invoice_collection,
+    invoice_drafts,
+    invoice_finalisation,
+    invoice_items,
+    invoice_payments,
+    prices,
+    pricing,
+    setup_intents,
+    taxes,
+)
+from tallystick.sandbox import subscription_items as items
+from tallystick.sandbox import subscription_terms as terms
+from tallystick.sandbox.errors import invalid
+from tallystick.sandbox.invoice_shape import NewLine, lines_of, of_subscription_item, subscription_parent
+from tallystick.sandbox.params import exactly_one
+from tallystick.sandbox.state import Call
+from tallystick.sandbox.store import Obj
+from tallystick.sandbox.subscription_lines import Line, product_name
+
+
+def due(call: Call, subscription: Obj, billed: Sequence[Line]) -> int:
+    """What a first invoice of these lines would ask for, with discounts, tax and the customer's balance."""
+    customer = call.find("customer", subscription["customer"])
+    currency = subscription["currency"]
+    shares = [discounts.Share(line.amount, line.item["price"]["product"]) for line in billed]
+    for line, share in zip(billed, shares, strict=True):
+        for ident in line.item["discounts"]:
+            discounts.apply(call, call.find("discount", ident), [share], currency)
+    rates = [line.item["tax_rates"] or subscription["default_tax_rates"] for line in billed]
+    for item in pending(call, subscription):
+        shares.append(discounts.Share(item["amount"], discountable=item["discountable"]))
+        rates.append(item["tax_rates"] or subscription["default_tax_rates"])
+    for ident in subscription["discounts"]:
+        discounts.apply(call, call.find("discount", ident), shares, currency)
+    total = sum(share.left for share in shares)
+    for share, own in zip(shares, rates, strict=True):
+        total += taxes.exclusive(taxes.on(share.left, own, customer["tax_exempt"]))
+    return total + int(customer["balance"])
+
+
+def pending(call: Call, subscription: Obj) -> list[Obj]:
+    """The invoice items that wait for the subscription's next invoice."""
+    return invoice_items.pending(
+        call, subscription["customer"], subscription["currency"], subscription=subscription["id"]
+    )
+
+
+def need_method(call: Call, subscription: Obj) -> None:
+    """400 when there is nothing to charge."""
+    if subscription["collection_method"] == "charge_automatically" and (
+        terms.paying_method(call, subscription) is None
+    ):
+        raise terms.without_method()
+
+
+# Invoices
+
+
+def announced_id(call: Call, subscription: Obj) -> str:
+    """The id that the next invoice will have, shown by the subscription before the invoice is there."""
+    ident = call.sandbox.ids.new("in")
+    call.store.change(subscription, latest_invoice=ident)
+    return ident
+
+
+def make(
+    call: Call,
+    subscription: Obj,
+    billed: Sequence[Line],
+    reason: str,
+    *,
+    ident: str | None = None,
+    auto_advance: bool = True,
+) -> Obj:
+    """A draft of these lines and of all that is pending; the subscription's newest invoice."""
+    customer = call.find("customer", subscription["customer"])
+    ident = ident or announced_id(call, subscription)
+    copies = [
+        discounts.copied(call, call.find("discount", held), invoice=ident)["id"]
+        for held in subscription["discounts"]
+    ]
+    waiting = pending(call, subscription)
+    invoice = invoice_drafts.make(
+        call,
+        customer,
+        subscription["currency"],
+        [
+            *(invoice_items.line_for(call, item) for item in waiting),
+            *(_line(call, subscription, line, ident) for line in billed),
+        ],
+        period=_period(call, subscription, billed, reason),
+        tax_rates=[rate["id"] for rate in subscription["default_tax_rates"]],
+        setup_future_usage="off_session" if reason == "subscription_create" else None,
+        auto_advance=auto_advance,
+        id=ident,
+        billing_reason=reason,
+        collection_method=subscription["collection_method"],
+        default_payment_method=subscription["default_payment_method"],
+        description=subscription["description"],
+        discounts=copies,
+        parent=subscription_parent(subscription),
+    )
+    for item in waiting:
+        call.store.change(item, invoice=ident)
+    call.store.hide(
+        invoice,
+        days_until_due=subscription["days_until_due"],
+        items=[item["id"] for item in waiting],
+    )
+    _note_billed(call, subscription, invoice)
+    _use_up(call, subscription)
+    return invoice
+
+
+def _period(call: Call, subscription: Obj, billed: Sequence[Line], reason: str) -> tuple[int, int]:
+    """An invoice's period: what has gone by since the last one, as Stripe shows it."""
+    if reason == "subscription_create" or not billed:
+        return call.now, call.now
+    until: int | None = call.store.hidden(subscription).get("invoiced_until")
+    since: int = subscription["start_date"] if until is None else until
+    return since, max(line.start for line in billed) if reason == "subscription_cycle" else call.now
+
+
+def _line(call: Call, subscription: Obj, line: Line, invoice: str) -> NewLine:
+    item, credited = line.item, line.credited
+    own = [] if line.proration else item["discounts"]
+    return NewLine(
+        amount=line.amount,
+        parent=of_subscription_item(
+            subscription["id"],
+            item["id"],
+            proration=line.proration,
+            credited=(credited["invoice"], credited["invoice_line_items"]) if credited else None,
+        ),
+        period=(line.start, line.end),
+        description=line.description,
+        price=item["price"],
+        unit_amount_decimal=line.unit,
+        quantity=line.quantity,
+        discounts=tuple(
+            discounts.copied(call, call.find("discount", held), invoice=invoice)["id"] for held in own
+        ),
+        tax_rates=[rate["id"] for rate in item["tax_rates"]] or None,
+        metadata=subscription["metadata"],
+    )
+
+
+def _note_billed(call: Call, subscription: Obj, invoice: Obj) -> None:
+    """Remember what was billed in advance of each item, net of discounts: prorations credit from it."""
+    by_item: dict[str, list[Obj]] = {}
+    for line in lines_of(call, invoice["id"]):
+        details = (line["parent"] or {}).get("subscription_item_details")
+        if details and details["invoice_item"] is None and line["period"]["end"] > call.now:
+            by_item.setdefault(details["subscription_item"], []).append(line)
+    for item in items.of(call, subscription):
+        billed = by_item.get(item["id"])
+        if billed is None or items.metered(item):
+            continue
+        off = sum(cut["amount"] for line in billed for cut in line["discount_amounts"])
+        values = {
+            "amount": sum(line["amount"] for line in billed) - off,
+            "start": billed[0]["period"]["start"],
+            "end": billed[0]["period"]["end"],
+            "invoice": invoice["id"],
+            "lines": [line["id"] for line in billed],
+        }
+        call.store.hide(item, billed=values if values["amount"] > 0 else None)
+    call.store.hide(subscription, invoiced_until=call.now)
+
+
+def _use_up(call: Call, subscription: Obj) -> None:
+    """Discounts of coupons that count once have had their invoice."""
+    kept = []
+    for ident in subscription["discounts"]:
+        discount = call.find("discount", ident)
+        if call.store.hidden(discount)["coupon"]["duration"] == "once":
+            call.emit("customer.discount.deleted", discount)
+        else:
+            kept.append(ident)
+    call.store.change(subscription, discounts=kept)
+
+
+# Collection
+
+
+def collect(call: Call, subscription: Obj, invoice: Obj, behavior: str) -> Obj:
+    """Finalise an invoice and charge it at once; a sent one waits for its hour. Returns the invoice.
+
+    A declined payment is kept, unless ``error_if_incomplete`` asks for the error (402).
+    """
+    if subscription["collection_method"] == "send_invoice":
+        return invoice
+    first = invoice["billing_reason"] == "subscription_create"
+    waits = behavior == "default_incomplete"
+    invoice_finalisation.finalise(call, invoice, auto_advance=not (first or waits))
+    if invoice["status"] != "open" or waits:
+        return invoice
+    off_session = call.params.get("off_session", False)
+    outcome = invoice_collection.attempt(call, invoice, off_session=off_session)
+    if behavior == "error_if_incomplete" and outcome.error is not None:
+        outcome.error.keeps_work = False
+        raise outcome.error
+    return invoice
+
+
+def bill_update(call: Call, subscription: Obj, billed: Sequence[Line], behavior: str) -> Obj:
+    """An invoice at once for a change: these lines and what is pending."""
+    if behavior != "default_incomplete":
+        need_method(call, subscription)
+    invoice = make(call, subscription, billed, "subscription_update")
+    collect(call, subscription, invoice, behavior)
+    if (
+        behavior == "default_incomplete"
+        and invoice["status"] == "open"
+        and subscription["status"] == "active"
+    ):
+        previous = call.store.change(subscription, status="past_due")
+        call.emit("customer.subscription.updated", subscription, previous)
+    return invoice
+
+
+def bill_cycle(call: Call, subscription: Obj, billed: Sequence[Line]) -> None:
+    """The invoice of a new period: a draft for an hour, unless collection is paused or given up."""
+    paused = subscription["pause_collection"]
+    behavior = None if paused is None else paused["behavior"]
+    advances = behavior is None and subscription["status"] != "unpaid"
+    invoice = make(call, subscription, billed, "subscription_cycle", auto_advance=advances)
+    if behavior in ("void", "mark_uncollectible"):
+        invoice_finalisation.finalise(call, invoice, auto_advance=False)
+        if invoice["status"] == "open":
+            if behavior == "void":
+                invoice_finalisation.void(call, invoice)
+            else:
+                invoice_finalisation.mark_uncollectible(call, invoice)
+
+
+def bill_final(call: Call, subscription: Obj, billed: Sequence[Line]) -> None:
+    """The last invoice of a canceled subscription, if there is anything to bill or to credit."""
+    if not any(line.amount for line in billed) and not pending(call, subscription):
+        return
+    invoice = make(call, subscription, billed, "subscription_update")
+    if subscription["collection_method"] == "charge_automatically":
+        invoice_finalisation.finalise(call, invoice, auto_advance=False)
+        if invoice["status"] == "open" and terms.paying_method(call, subscription):
+            invoice_collection.attempt(call, invoice, off_session=True)
+
+
+def open_invoices(call: Call, subscription: Obj) -> list[Obj]:
+    """The invoices of a subscription that are not at an end."""
+    return [
+        invoice
+        for invoice in call.store.tables["invoice"].having("customer", subscription["customer"])
+        if invoice["status"] in ("draft", "open") and subscription_of(invoice) == subscription["id"]
+    ]
+
+
+def subscription_of(invoice: Obj) -> str | None:
+    """The id of the subscription that an invoice bills."""
+    details = (invoice["parent"] or {}).get("subscription_details") or {}
+    found: str | None = details.get("subscription")
+    return found
+
+
+def stop_collecting(call: Call, subscription: Obj) -> None:
+    """A canceled subscription's invoices stay as they are, but nothing happens to them by itself."""
+    for invoice in open_invoices(call, subscription):
+        give_up_invoice(call, invoice)
+
+
+def give_up_invoice(call: Call, invoice: Obj) -> None:
+    """Stop advancing an invoice."""
+    if not invoice["auto_advance"]:
+        return
+    for timer in (invoice_drafts.ADVANCE, invoice_finalisation.COLLECT):
+        call.sandbox.timers.take(timer, invoice["id"])
+    previous = call.store.change(
+        invoice, auto_advance=False, automatically_finalizes_at=None, next_payment_attempt=None
+    )
+    call.emit("invoice.updated", invoice, previous)
+
+
+def void_open(call: Call, subscription: Obj) -> None:
+    """The first invoice of a subscription that has expired is void."""
+    for invoice in open_invoices(call, subscription):
+        if invoice["status"] == "open":
+            invoice_finalisation.void(call, invoice)
+
+
+def given_up(call: Call, invoice: Obj) -> bool:
+    """Whether a failed invoice will not be tried again by itself."""
+    return bool(
+        invoice["auto_advance"]
+        and invoice["next_payment_attempt"] is None
+        and invoice["attempt_count"] > len(call.sandbox.settings.dunning_retry_days)
+    )
+
+
+def charged(call: Call, invoice: Obj) -> bool:
+    """Whether an invoice was paid through Stripe, or needed no payment: invoice.payment_succeeded follows."""
+    intent = invoice_payments.intent_of(call, invoice)
+    return intent is None or intent["status"] == "succeeded"
+
+
+# Pending items
+
+
+def pend(call: Call, subscription: Obj, line: Line) -> Obj:
+    """Keep a proration as an invoice item, for the subscription's next invoice."""
+    item, credited = line.item, line.credited
+    return invoice_items.make(
+        call,
+        call.find("customer", subscription["customer"]),
+        invoice_items.NewItem(
+            amount=line.amount,
+            currency=subscription["currency"],
+            period=(line.start, line.end),
+            description=line.description,
+            price=item["price"],
+            quantity=1 if line.quantity is None else line.quantity,
+            discountable=False,
+            tax_rates=[rate["id"] for rate in item["tax_rates"]] or None,
+            metadata=subscription["metadata"],
+            proration=True,
+            subscription=subscription["id"],
+            subscription_item=item["id"],
+            credited=(credited["invoice"], credited["invoice_line_items"]) if credited else None,
+        ),
+    )
+
+
+def pend_once(call: Call, subscription: Obj, sent: dict[str, Any], name: str) -> None:
+    """A one-time price for the subscription's next invoice (``add_invoice_items``)."""
+    if exactly_one(sent, "price", "price_data") == "price":
+        price = call.find("price", sent["price"], param=f"{name}[price]")
+        if price["type"] != "one_time":
+            raise invalid(
+                "The price specified is set to `type=recurring` but this field only accepts prices with"
+                " `type=one_time`.",
+                param=f"{name}[price]",
+            )
+    else:
+        price = prices.inline(call, sent["price_data"])
+    quantity, currency = sent.get("quantity", 1), subscription["currency"]
+    customer = call.find("customer", subscription["customer"])
+    item = invoice_items.make(
+        call,
+        customer,
+        invoice_items.NewItem(
+            amount=pricing.amount(call, price, quantity, currency),
+            currency=currency,
+            period=_once_period(call, subscription, sent.get("period")),
+            description=product_name(call, price),
+            price=price,
+            unit_amount_decimal=pricing.unit_amount_decimal(call, price, currency),
+            quantity=quantity,
+            discountable=sent.get("discountable", True),
+            tax_rates=sent.get("tax_rates") or None,
+            metadata=sent.get("metadata", {}),
+            subscription=subscription["id"],
+        ),
+    )
+    if sent.get("discounts"):
+        given = discounts.give(
+            call, sent["discounts"], customer=customer["id"], currency=currency, invoice_item=item["id"]
+        )
+        call.store.change(item, discounts=given)
+
+
+def _once_period(call: Call, subscription: Obj, sent: dict[str, Any] | None) -> tuple[int, int]:
+    if sent is None:
+        return call.now, call.now
+    held = items.of(call, subscription)
+    start, end = sent["start"], sent["end"]
+    starts = {"now": call.now, "max_item_period_start": max(item["current_period_start"] for item in held)}
+    ends = {"min_item_period_end": min(item["current_period_end"] for item in held)}
+    return (
+        starts.get(start["type"], start.get("timestamp", call.now)),
+        ends.get(end["type"], end.get("timestamp", call.now)),
+    )
+
+
+def ask_for_method(call: Call, subscription: Obj) -> None:
+    """Nothing is due yet and nothing to charge is known: a SetupIntent collects it."""
+    if terms.paying_method(call, subscription) is not None:
+        return
+    params = {"customer": subscription["customer"], "usage": "off_session"}
+    intent = setup_intents.make(
+        call.in_real_time(), {**params, "automatic_payment_methods": {"enabled": True}}
+    )
+    call.store.change(subscription, pending_setup_intent=intent["id"])
+
+
+def upcoming(call: Call, subscription: Obj, billed: Sequence[Line]) -> Obj:
+    """What the next invoice would be like; nothing is kept of it."""
+    with call.store.tentative():
+        quiet = replace(call, quiet=True)
+        invoice = make(quiet, subscription, billed, "subscription_cycle", auto_advance=False)
+        return shown_preview(call, invoice)
+
+
+def shown_preview(call: Call, invoice: Obj) -> Obj:
+    """An invoice that will not be kept, as previews show it."""
+    ident = f"upcoming_{invoice['id']}"
+    lines = [{**line, "invoice": ident} for line in lines_of(call, invoice["id"])]
+    return {
+        **invoice,
+        "id": ident,
+        "lines": {**invoice["lines"], "data": lines, "has_more": False, "url": f"/v1/invoices/{ident}/lines"},
+        "webhooks_delivered_at": None,
+    }

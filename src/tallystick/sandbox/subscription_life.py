@@ -1,0 +1,400 @@
+"""What time and payments bring to a subscription: renewal, trial end, expiry, dunning, cancellation.
+
+Timers fire in the time in which the subscription lives, a test clock's or the sandbox's own. Sources: the
+docs "How subscriptions work" (statuses, 23 hours for the first payment), "Trials" (trial_will_end three days
+ahead), "Smart retries" (what follows the last failed payment is a setting).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tallystick.sandbox import invoice_finalisation, invoice_payments, periods
+from tallystick.sandbox import subscription_billing as billing
+from tallystick.sandbox import subscription_items as items
+from tallystick.sandbox import subscription_lines as lines
+from tallystick.sandbox import subscription_pending as updates
+from tallystick.sandbox import subscription_terms as terms
+from tallystick.sandbox.state import Call
+from tallystick.sandbox.store import Obj
+from tallystick.sandbox.subscription_shape import ENDED
+
+CYCLE: Final = "subscription_cycle"
+TRIAL_WILL_END: Final = "subscription_trial_will_end"
+UPCOMING: Final = "subscription_upcoming"
+EXPIRE: Final = "subscription_expire"
+CANCEL: Final = "subscription_cancel_at"
+RESUME: Final = "subscription_resume_collection"
+_NAMES: Final = (CYCLE, TRIAL_WILL_END, UPCOMING, CANCEL, RESUME)
+
+_FIRST_PAYMENT: Final = 23 * 3_600
+_BEFORE_TRIAL_END: Final = 3 * terms.DAY
+_RENEWING: Final = ("active", "trialing", "past_due", "unpaid")
+
+
+def wind(call: Call, subscription: Obj) -> None:
+    """Set the subscription's timers anew, as its state wants them."""
+    ident, timers = subscription["id"], call.sandbox.timers
+    for name in _NAMES:
+        timers.take(name, ident)
+    if subscription["status"] == "incomplete":
+        if not timers.has(EXPIRE, ident):
+            call.after(_FIRST_PAYMENT, EXPIRE, ident)
+        return
+    timers.take(EXPIRE, ident)
+    if subscription["status"] not in _RENEWING:
+        return
+    due = min(item["current_period_end"] for item in items.of(call, subscription))
+    call.at(due, CYCLE, ident)
+    told = call.store.hidden(subscription)
+    if subscription["status"] == "trialing" and told.get("trial_told") != subscription["trial_end"]:
+        call.at(max(call.now, subscription["trial_end"] - _BEFORE_TRIAL_END), TRIAL_WILL_END, ident)
+    if told.get("upcoming_told") != due and not subscription["cancel_at_period_end"]:
+        ahead = due - int(call.sandbox.settings.upcoming_invoice_days * terms.DAY)
+        if ahead > call.now:
+            call.at(ahead, UPCOMING, ident)
+    if subscription["cancel_at"] is not None:
+        call.at(subscription["cancel_at"], CANCEL, ident)
+    paused = subscription["pause_collection"]
+    if paused is not None and paused["resumes_at"] is not None:
+        call.at(paused["resumes_at"], RESUME, ident)
+
+
+def _living(call: Call, ident: str) -> Obj | None:
+    subscription = call.store.get("subscription", ident)
+    return subscription if subscription is not None and subscription["status"] not in ENDED else None
+
+
+# Renewal
+
+
+def cycle(call: Call, ident: str) -> None:
+    """Timer: a period is over."""
+    subscription = _living(call, ident)
+    if subscription is None or subscription["status"] not in _RENEWING:
+        return
+    moment = min(item["current_period_end"] for item in items.of(call, subscription))
+    ends = subscription["cancel_at"]
+    if ends is not None and ends <= moment:
+        _end_at(call, subscription)
+        return
+    trial_over = subscription["status"] == "trialing" and subscription["trial_end"] <= moment
+    if trial_over and without_method(call, subscription):
+        wind(call, subscription)
+        return
+    before = dict(subscription)
+    billed = _renew(call, subscription, moment)
+    items.show(call, subscription)
+    if trial_over:
+        call.store.change(subscription, status="active")
+    _drop_ended_discounts(call, subscription)
+    _say(call, subscription, before)
+    if billed:
+        billing.bill_cycle(call, subscription, billed)
+    wind(call, subscription)
+
+
+def _renew(call: Call, subscription: Obj, moment: int) -> list[lines.Line]:
+    """Move the items whose period is over into their next one; returns what that bills."""
+    billed: list[lines.Line] = []
+    ends = subscription["cancel_at"]
+    for item in items.of(call, subscription):
+        start, stop = item["current_period_start"], item["current_period_end"]
+        if stop > moment:
+            continue
+        anchor = subscription["billing_cycle_anchor"]
+        period = periods.containing(anchor, *items.interval(item["price"]), stop)
+        if items.metered(item):
+            if subscription["status"] != "trialing":
+                billed += lines.by_usage(call, item, subscription, (start, stop))
+        elif ends is not None and ends < period[1]:
+            billed.append(lines.until(call, item, subscription["currency"], (stop, period[1]), ends))
+        elif period[0] < stop:
+            billed += lines.first_part(call, item, subscription["currency"], period, stop)
+        else:
+            billed += lines.in_advance(call, item, subscription["currency"], period)
+        call.store.change(item, current_period_start=stop, current_period_end=period[1])
+    return billed
+
+
+def _drop_ended_discounts(call: Call, subscription: Obj) -> None:
+    """A repeating discount that has run out goes, with its event."""
+    for ident in subscription["discounts"]:
+        discount = call.find("discount", ident)
+        if discount["end"] is not None and discount["end"] <= call.now:
+            left = [other for other in subscription["discounts"] if other != ident]
+            call.store.change(subscription, discounts=left)
+            call.emit("customer.discount.deleted", discount)
+
+
+def _say(call: Call, subscription: Obj, before: Obj) -> None:
+    previous = {name: value for name, value in before.items() if subscription.get(name) != value}
+    if previous:
+        call.emit("customer.subscription.updated", subscription, previous)
+
+
+def upcoming(call: Call, ident: str) -> None:
+    """Timer: some days before a renewal, what it will bill."""
+    subscription = _living(call, ident)
+    if subscription is None:
+        return
+    due = min(item["current_period_end"] for item in items.of(call, subscription))
+    call.store.hide(subscription, upcoming_told=due)
+    call.emit("invoice.upcoming", preview(call, subscription, due))
+
+
+def preview(call: Call, subscription: Obj, moment: int) -> Obj:
+    """What the invoice of the renewal at ``moment`` would be like, with what is used until now."""
+    with call.store.tentative():
+        return billing.upcoming(call, subscription, _renew(call, subscription, moment))
+
+
+# Trials
+
+
+def trial_will_end(call: Call, ident: str) -> None:
+    """Timer: three days before a trial ends, or at once when it is shorter."""
+    subscription = _living(call, ident)
+    if subscription is not None and subscription["status"] == "trialing":
+        call.store.hide(subscription, trial_told=subscription["trial_end"])
+        call.emit("customer.subscription.trial_will_end", subscription)
+
+
+def without_method(call: Call, subscription: Obj) -> bool:
+    """At a trial's end without a payment method: cancel or pause as ``trial_settings`` say; else False."""
+    wanted = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
+    automatic = subscription["collection_method"] == "charge_automatically"
+    if wanted == "create_invoice" or not automatic or terms.paying_method(call, subscription):
+        return False
+    if wanted == "cancel":
+        end(call, subscription, subscription["cancellation_details"])
+        return True
+    previous = call.store.change(subscription, status="paused")
+    call.emit("customer.subscription.paused", subscription, previous)
+    return True
+
+
+def resumed(call: Call, subscription: Obj, before: Obj) -> None:
+    """A paused subscription is active again."""
+    call.store.change(subscription, status="active")
+    previous = {name: value for name, value in before.items() if subscription.get(name) != value}
+    call.emit("customer.subscription.resumed", subscription, previous)
+    wind(call, subscription)
+
+
+def resume_collection(call: Call, ident: str) -> None:
+    """Timer: ``pause_collection[resumes_at]`` has come."""
+    subscription = _living(call, ident)
+    if subscription is not None and subscription["pause_collection"] is not None:
+        previous = call.store.change(subscription, pause_collection=None)
+        call.emit("customer.subscription.updated", subscription, previous)
+        wind(call, subscription)
+
+
+# The end
+
+
+def expire(call: Call, ident: str) -> None:
+    """Timer: 23 hours have gone by without the first payment."""
+    subscription = _living(call, ident)
+    if subscription is not None and subscription["status"] == "incomplete":
+        _expired(call, subscription)
+        billing.void_open(call, subscription)
+
+
+def _expired(call: Call, subscription: Obj) -> None:
+    previous = call.store.change(subscription, status="incomplete_expired", ended_at=call.now)
+    call.emit("customer.subscription.updated", subscription, previous)
+    wind(call, subscription)
+
+
+def cancel_at(call: Call, ident: str) -> None:
+    """Timer: ``cancel_at`` has come."""
+    subscription = _living(call, ident)
+    if subscription is not None and subscription["cancel_at"] is not None:
+        _end_at(call, subscription)
+
+
+def _end_at(call: Call, subscription: Obj) -> None:
+    """The announced end: what was used is billed, and what was billed and is unused is credited."""
+    end(call, subscription, subscription["cancellation_details"], prorate=True, invoice_now=True)
+
+
+def end(
+    call: Call, subscription: Obj, details: Obj, *, prorate: bool = False, invoice_now: bool = False
+) -> None:
+    """Cancel now; an incomplete subscription expires instead, and its invoice is void."""
+    if subscription["status"] == "incomplete":
+        call.store.change(subscription, cancellation_details=details, canceled_at=call.now)
+        _expired(call, subscription)
+        billing.void_open(call, subscription)
+        return
+    final: list[lines.Line] = []
+    for item in items.of(call, subscription):
+        start, stop = item["current_period_start"], min(call.now, item["current_period_end"])
+        billed = call.store.hidden(item).get("billed")
+        if items.metered(item):
+            if invoice_now and start < stop and subscription["status"] != "trialing":
+                final += lines.by_usage(call, item, subscription, (start, stop))
+        elif prorate and billed is not None:
+            line = lines.credit(call, item, billed, call.now)
+            if line is not None:
+                billing.pend(call, subscription, line)
+    call.store.change(
+        subscription,
+        status="canceled",
+        canceled_at=subscription["canceled_at"] or call.now,
+        ended_at=call.now,
+        cancellation_details=details,
+    )
+    wind(call, subscription)
+    billing.stop_collecting(call, subscription)
+    if invoice_now:
+        billing.bill_final(call, subscription, final)
+    call.emit("customer.subscription.deleted", subscription)
+
+
+# Payments
+
+
+def _of_invoice(call: Call, invoice: Obj) -> Obj | None:
+    details = (invoice.get("parent") or {}).get("subscription_details") or {}
+    return _living(call, details.get("subscription") or "")
+
+
+def paid(call: Call, invoice: Obj) -> None:
+    """An invoice is paid: incomplete, past_due and unpaid subscriptions become active, paused ones resume."""
+    subscription = _of_invoice(call, invoice)
+    if subscription is None:
+        return
+    call = call.living_in(subscription["test_clock"])
+    _keep_method(call, subscription, invoice)
+    if updates.waits_for(call, subscription, invoice):
+        updates.apply(call, subscription)
+        wind(call, subscription)
+        return
+    if subscription["latest_invoice"] == invoice["id"]:
+        _recover(call, subscription)
+
+
+def settled_elsewhere(call: Call, invoice: Obj) -> None:
+    """An invoice is paid out of band: no invoice.payment_succeeded follows."""
+    if not billing.charged(call, invoice):
+        paid(call, invoice)
+
+
+def _keep_method(call: Call, subscription: Obj, invoice: Obj) -> None:
+    """``save_default_payment_method=on_subscription``: what has paid is the default from now on."""
+    wanted = subscription["payment_settings"]["save_default_payment_method"] == "on_subscription"
+    intent = invoice_payments.intent_of(call, invoice) if wanted else None
+    if intent is not None and intent["payment_method"] is not None:
+        call.store.change(subscription, default_payment_method=intent["payment_method"])
+
+
+def method_set_up(call: Call, intent: Obj) -> None:
+    """A subscription's pending SetupIntent has succeeded: its payment method is the default."""
+    for subscription in call.store.tables["subscription"].having("customer", intent["customer"]):
+        if subscription["pending_setup_intent"] == intent["id"]:
+            previous = call.store.change(
+                subscription, pending_setup_intent=None, default_payment_method=intent["payment_method"]
+            )
+            call.emit("customer.subscription.updated", subscription, previous)
+
+
+def update_expired(call: Call, ident: str) -> None:
+    """Timer: a pending update has not been paid for 23 hours."""
+    subscription = _living(call, ident)
+    if subscription is not None and subscription["pending_update"] is not None:
+        invoice = call.find("invoice", updates.drop(call, subscription))
+        if invoice["status"] == "open":
+            invoice_finalisation.void(call, invoice)
+
+
+def _recover(call: Call, subscription: Obj) -> None:
+    if subscription["status"] == "paused":
+        resumed(call, subscription, {"status": "paused"})
+    elif subscription["status"] in ("incomplete", "past_due", "unpaid"):
+        trial = subscription["trial_end"] is not None and subscription["trial_end"] > call.now
+        previous = call.store.change(subscription, status="trialing" if trial else "active")
+        call.emit("customer.subscription.updated", subscription, previous)
+        wind(call, subscription)
+
+
+def failed(call: Call, invoice: Obj) -> None:
+    """A payment has failed: past_due, and after the last attempt what the settings say."""
+    subscription = _of_invoice(call, invoice)
+    if subscription is None or subscription["status"] in ("incomplete", "paused"):
+        return
+    call = call.living_in(subscription["test_clock"])
+    if updates.waits_for(call, subscription, invoice) or call.store.hidden(subscription).get("trying"):
+        return
+    if subscription["status"] in ("active", "trialing"):
+        previous = call.store.change(subscription, status="past_due")
+        call.emit("customer.subscription.updated", subscription, previous)
+        wind(call, subscription)
+    if billing.given_up(call, invoice):
+        _give_up(call, subscription, invoice)
+
+
+def _give_up(call: Call, subscription: Obj, invoice: Obj) -> None:
+    """After the last retry: cancel, leave unpaid, or leave past due."""
+    wanted = call.sandbox.settings.dunning_end
+    if wanted == "cancel":
+        details: dict[str, Any] = {**subscription["cancellation_details"], "reason": "payment_failed"}
+        end(call, subscription, details)
+    elif wanted == "unpaid":
+        previous = call.store.change(subscription, status="unpaid")
+        call.emit("customer.subscription.updated", subscription, previous)
+        billing.give_up_invoice(call, invoice)
+        wind(call, subscription)
+
+
+def overdue(call: Call, invoice: Obj) -> None:
+    """An invoice that was sent is past its due date."""
+    subscription = _of_invoice(call, invoice)
+    if subscription is not None and subscription["status"] in ("active", "trialing"):
+        call = call.living_in(subscription["test_clock"])
+        previous = call.store.change(subscription, status="past_due")
+        call.emit("customer.subscription.updated", subscription, previous)
+
+
+def forgiven(call: Call, invoice: Obj) -> None:
+    """An invoice is void or uncollectible: the first one ends an incomplete subscription."""
+    subscription = _of_invoice(call, invoice)
+    if subscription is None or subscription["latest_invoice"] != invoice["id"]:
+        return
+    call = call.living_in(subscription["test_clock"])
+    if subscription["status"] == "incomplete" and invoice["status"] == "void":
+        _expired(call, subscription)
+    elif subscription["status"] in ("incomplete", "past_due", "paused"):
+        _recover(call, subscription)
+
+
+def customer_deleted(call: Call, customer: Obj) -> None:
+    """A customer is gone: its subscriptions end at once."""
+    for subscription in call.store.tables["subscription"].having("customer", customer["id"]):
+        if subscription["status"] not in ENDED:
+            details = {**subscription["cancellation_details"], "reason": "cancellation_requested"}
+            end(call.living_in(subscription["test_clock"]), subscription, details)
+
+
+ACTIONS: Final = {
+    CYCLE: cycle,
+    TRIAL_WILL_END: trial_will_end,
+    UPCOMING: upcoming,
+    EXPIRE: expire,
+    CANCEL: cancel_at,
+    RESUME: resume_collection,
+    updates.EXPIRE: update_expired,
+}
+
+LISTENERS: Final = {
+    "invoice.paid": settled_elsewhere,
+    "invoice.payment_succeeded": paid,
+    "invoice.payment_failed": failed,
+    "invoice.overdue": overdue,
+    "invoice.voided": forgiven,
+    "invoice.marked_uncollectible": forgiven,
+    "customer.deleted": customer_deleted,
+    "setup_intent.succeeded": method_set_up,
+}
