@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -89,6 +92,32 @@ async def listening(receiver: Receiver) -> AsyncIterator[None]:
         yield
     finally:
         await runner.cleanup()
+
+
+_SERVE = """
+import asyncio, sys
+from pathlib import Path
+from tallystick.sandbox.server import SandboxConfig, serve
+config = SandboxConfig(data_dir=Path(sys.argv[1]), settlement_delay=float(sys.argv[2]), seed=3,
+                       retry_schedule=(0.3,) * 20)
+asyncio.run(serve(config, ready=lambda url: print(url, flush=True)))
+"""
+
+
+@contextlib.asynccontextmanager
+async def sandbox_process(
+    data_dir: Path, *, settlement_delay: float, end: signal.Signals = signal.SIGKILL
+) -> AsyncIterator[str]:
+    """A sandbox in a process of its own, ended by a signal; its URL."""
+    arguments = ("-c", _SERVE, str(data_dir), str(settlement_delay))
+    running = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
+    assert running.stdout is not None
+    url = (await running.stdout.readline()).decode().strip()
+    try:
+        yield url
+    finally:
+        running.send_signal(end)
+        await running.wait()
 
 
 stripe.HTTPClient.INITIAL_DELAY = 0.01  # the SDK's own pause before a retry is half a second

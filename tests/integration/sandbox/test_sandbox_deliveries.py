@@ -7,14 +7,13 @@ import contextlib
 import hashlib
 import hmac
 import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import stripe
-from tests.integration.sandbox.support import Raw, Received, Receiver, Sdk, listening
+from tests.integration.sandbox.support import Raw, Received, Receiver, Sdk, listening, sandbox_process
 
 from tallystick.sandbox import delivery
 
@@ -183,32 +182,18 @@ async def test_a_slow_endpoint_does_not_hold_back_another(sdk: Sdk, receiver: Re
 
 # Over a restart
 
-_SERVE = """
-import asyncio, sys
-from pathlib import Path
-from tallystick.sandbox.server import SandboxConfig, serve
-config = SandboxConfig(data_dir=Path(sys.argv[1]), settlement_delay=float(sys.argv[2]), seed=3,
-                       retry_schedule=(0.3,) * 20)
-asyncio.run(serve(config, ready=lambda url: print(url, flush=True)))
-"""
-
 
 @contextlib.asynccontextmanager
 async def process(
     data_dir: Path, *, settlement_delay: float, end: signal.Signals = signal.SIGKILL
 ) -> AsyncIterator[Sdk]:
-    """A sandbox in a process of its own, ended by a signal."""
-    arguments = ("-c", _SERVE, str(data_dir), str(settlement_delay))
-    running = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
-    assert running.stdout is not None
-    url = (await running.stdout.readline()).decode().strip()
-    sdk = Sdk(url)
-    try:
-        yield sdk
-    finally:
-        await sdk.close()
-        running.send_signal(end)
-        await running.wait()
+    """The SDK against a sandbox in a process of its own, ended by a signal."""
+    async with sandbox_process(data_dir, settlement_delay=settlement_delay, end=end) as url:
+        sdk = Sdk(url)
+        try:
+            yield sdk
+        finally:
+            await sdk.close()
 
 
 async def test_nothing_is_lost_over_kill_9(tmp_path: Path, receiver: Receiver) -> None:
