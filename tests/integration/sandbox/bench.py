@@ -13,7 +13,7 @@ import time
 import aiohttp
 import uvloop
 
-_SANDBOX = """
+SANDBOX = """
 import sys, uvloop
 from pathlib import Path
 from tallystick.sandbox.server import SandboxConfig, serve
@@ -39,7 +39,7 @@ async def main():
     await asyncio.Event().wait()
 uvloop.run(main())
 """
-_PAY = {
+PAY = {
     "amount": "2000",
     "currency": "usd",
     "payment_method": "pm_card_visa",
@@ -49,7 +49,7 @@ _PAY = {
 }
 
 
-async def _process(code: str, *arguments: str) -> tuple[asyncio.subprocess.Process, str]:
+async def process(code: str, *arguments: str) -> tuple[asyncio.subprocess.Process, str]:
     running = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, *arguments, stdout=asyncio.subprocess.PIPE
     )
@@ -65,7 +65,7 @@ async def _measure(session: aiohttp.ClientSession, payments: int, at_once: int) 
         for number in numbers:
             start = time.perf_counter()
             headers = {"Idempotency-Key": f"bench-{number}"}
-            async with session.post("/v1/payment_intents", data=_PAY, headers=headers) as answer:
+            async with session.post("/v1/payment_intents", data=PAY, headers=headers) as answer:
                 await answer.read()
                 assert answer.status == 200
             taken.append((time.perf_counter() - start) * 1000)
@@ -88,8 +88,8 @@ async def _measure(session: aiohttp.ClientSession, payments: int, at_once: int) 
 
 async def main(payments: int, at_once: int, data_dir: str | None = None) -> None:
     """Measure, and say so."""
-    sandbox, url = await _process(_SANDBOX, *([data_dir] if data_dir else []))
-    receiver, hook = await _process(_RECEIVER)
+    sandbox, url = await process(SANDBOX, *([data_dir] if data_dir else []))
+    receiver, hook = await process(_RECEIVER)
     try:
         headers = {"Authorization": "Bearer sk_test_bench"}
         async with aiohttp.ClientSession(url, headers=headers) as session:

@@ -1,4 +1,4 @@
-"""The sandbox killed with signal 9 in the middle of a burst: what was answered is there, all events arrive."""
+"""The sandbox killed by signal 9 in the middle of a burst: what it answered is there, all events arrive."""
 
 from __future__ import annotations
 
