@@ -65,7 +65,9 @@ class Settings(BaseModel):
     idempotency_wait_s: float = Field(10.0, ge=0, description="Longest wait for a first request with the key")
     idempotency_lock_s: float = Field(60.0, gt=0, description="After this a first request counts as dead")
 
-    log_level: str = Field("info", description="debug, info, warning or error")
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error"
+    )
     log_format: str = Field(
         "auto", pattern="^(auto|json|console)$", description="auto: console on a terminal"
     )

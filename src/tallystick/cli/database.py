@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -14,28 +14,48 @@ from tallystick.errors import ConfigurationError, DatabaseUnavailableError
 from tallystick.settings import Settings, load_settings
 
 T = TypeVar("T")
-_UNDEFINED_TABLE = "42P01"
+
+_PROBLEMS: Final = {
+    "42P01": "The database has no schema yet: run 'tallystick migrate'.",
+    "3D000": "DATABASE_URL names a database that does not exist.",
+    "28000": "PostgreSQL does not let this user in (DATABASE_URL).",
+    "28P01": "PostgreSQL does not take this password (DATABASE_URL).",
+    "42501": "The user of DATABASE_URL may not do this.",
+}
+"""What to say for an SQLSTATE that is somebody's configuration rather than a fault of ours."""
 
 
-def with_engine(work: Callable[[AsyncEngine], Awaitable[T]], settings: Settings | None = None) -> T:
+def with_engine(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
     """Run ``work`` with an engine on DATABASE_URL.
 
-    Raises DatabaseUnavailableError or ConfigurationError (not migrated) instead of a driver's traceback.
+    Raises DatabaseUnavailableError or ConfigurationError instead of a driver's traceback.
     """
 
     async def run() -> T:
-        engine = open_engine(settings or load_settings(require=("database_url",)))
+        engine = open_engine(_settings())
         try:
             return await work(engine)
         except Exception as error:
             if database_is_away(error):
                 raise DatabaseUnavailableError(str(getattr(error, "orig", error))) from error
-            if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") == _UNDEFINED_TABLE:
-                raise ConfigurationError(
-                    "The database has no schema yet: run 'tallystick migrate'."
-                ) from error
+            if problem := _PROBLEMS.get(_sqlstate(error)):
+                raise ConfigurationError(problem) from error
             raise
         finally:
             await engine.dispose()
 
     return asyncio.run(run())
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings(require=("database_url",))
+    except ConfigurationError as error:
+        hint = "'tallystick up' prints that of its own database."
+        raise ConfigurationError(f"{error.detail} ({hint})") from None
+
+
+def _sqlstate(error: BaseException) -> str:
+    """Of an error from SQLAlchemy, or from asyncpg while it connects."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(cause, "sqlstate", None) or ""

@@ -18,7 +18,8 @@ from tallystick.embedded.stack import Stack
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Stop at the end instead of staying up.")] = False,
     data_dir: Annotated[
-        Path | None, typer.Option(help="A folder for the demo, emptied first [default: …/tallystick/demo]")
+        Path | None,
+        typer.Option(help="A folder for the demo, emptied first (default: ~/.local/share/tallystick/demo)."),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 picks a free one.")] = 0,
 ) -> None:
@@ -44,7 +45,7 @@ def demo(
         if not once:
             show_urls(urls, stack)
             stack.supervise(stop_on_signals())
-    if once:
+    if once and not tour.failures:
         stack.erase()
     else:
         err.print(f"Stopped; the data stays in {folder} until the next demo", highlight=False, soft_wrap=True)

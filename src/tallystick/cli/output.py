@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import orjson
 import typer
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from tallystick.money import decimal_text
@@ -28,12 +28,18 @@ def print_json(value: Any) -> None:
 def table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()
 ) -> Table:
-    """A table; the columns named in ``right`` are aligned to the right, as amounts are."""
+    """A table whose first column, an id to copy, is never folded.
+
+    The columns named in ``right`` are aligned to the right, as amounts are; one without any value is left
+    out.
+    """
+    kept = [n for n, _ in enumerate(columns) if n == 0 or any(row[n] not in (None, "") for row in rows)]
     made = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for n in kept:
+        justify: JustifyMethod = "right" if columns[n] in right else "left"
+        made.add_column(columns[n], justify=justify, overflow="fold", no_wrap=n == 0)
     for row in rows:
-        made.add_row(*("" if cell is None else str(cell) for cell in row))
+        made.add_row(*("" if row[n] is None else str(row[n]) for n in kept))
     return made
 
 

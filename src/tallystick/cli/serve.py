@@ -28,7 +28,8 @@ def serve(
     logging.configure(level=settings.log_level, form=settings.log_format)
     sock = socket_for(host, port, fd)
     if fd is None:
-        out.print(f"The API listens on http://{host}:{sock.getsockname()[1]}")
+        shown = f"[{host}]" if ":" in host else host
+        out.print(f"The API listens on http://{shown}:{sock.getsockname()[1]}", markup=False)
     uvloop.run(_serve(settings, sock))
 
 

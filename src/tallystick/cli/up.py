@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.panel import Panel
 from sqlalchemy import make_url
 
 from tallystick.cli.output import err, out, print_json
@@ -22,7 +21,7 @@ from tallystick.embedded.stack import Stack, Urls
 
 def up(
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where all data lies [default: ~/.local/share/tallystick]")
+        Path | None, typer.Option(help="Where all data lies (default: ~/.local/share/tallystick).")
     ] = None,
     host: Annotated[str, typer.Option(help="Address the API listens on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8080,
@@ -90,20 +89,24 @@ def stop_on_signals() -> threading.Event:
 
 
 def show_urls(urls: Urls, stack: Stack) -> None:
-    """What a person needs to go on: addresses, key, where the logs are."""
-    lines = [
+    """What a person needs to go on, in plain lines that can be copied whole."""
+    stripe = f"{urls.sandbox}   (sandbox)" if urls.sandbox else "api.stripe.com"
+    lines = (
+        "",
         f"API       {urls.api}   (reference: {urls.api}/docs)",
         f"API key   {urls.api_key}",
-        f"Stripe    {urls.sandbox + '   (sandbox)' if urls.sandbox else 'api.stripe.com'}",
+        f"Stripe    {stripe}",
         f"Database  {make_url(urls.database_url).render_as_string(hide_password=True)}",
         f"Queue     {make_url(urls.redis_url).render_as_string(hide_password=True)}",
         f"Logs      {stack.log_path('*')}",
         "",
+        "Take a payment:",
+        "",
         f"curl {urls.api}/payments -H 'Authorization: Bearer {urls.api_key}' \\",
         "  -H 'Content-Type: application/json' \\",
         """  -d '{"amount": 2500, "currency": "eur", "payment_method": "pm_card_visa", "confirm": true}'""",
-    ]
-    out.print(
-        Panel("\n".join(lines), title="Tallystick is up", expand=False), highlight=False, soft_wrap=True
+        "",
+        "Ctrl-C stops everything; the data stays.",
     )
-    out.print("Ctrl-C stops everything; the data stays.")
+    for line in lines:
+        out.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -40,8 +40,11 @@ def open_engine(settings: Settings) -> AsyncEngine:
         raise ConfigurationError("DATABASE_URL is not a database URL.") from error
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise ConfigurationError("DATABASE_URL is not the URL of a PostgreSQL database.")
+    query = dict(url.query)
+    if "sslmode" in query:  # libpq's name, which most hosts write into their URLs; asyncpg's is ssl
+        query["ssl"] = query.pop("sslmode")
     return create_async_engine(
-        url.set(drivername="postgresql+asyncpg"),
+        url.set(drivername="postgresql+asyncpg", query=query),
         pool_size=settings.database_pool_size,
         max_overflow=0,
         pool_timeout=settings.database_timeout_s,

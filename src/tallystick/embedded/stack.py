@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import httpx
+from sqlalchemy import text
 
 from tallystick.api.keys import SCOPES, create_key, is_live
 from tallystick.db import migrate
@@ -91,16 +92,21 @@ class Stack:
             raise
 
     def _start(self) -> Urls:
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        with_sandbox = not given("stripe_secret_key", self.environ)
+        if not with_sandbox:  # told before anything is started
+            load_settings(self.environ, require=("stripe_secret_key", "stripe_webhook_secrets"))
+        self.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         api = listen(self.host, self.port)
         api_url = f"http://{_for_url(self.host)}:{api.getsockname()[1]}"
         self._environment = dict(self.environ)
-        sandbox_url = None if given("stripe_secret_key", self.environ) else self._launch_sandbox()
+        sandbox_url = self._launch_sandbox() if with_sandbox else None
         self._start_servers()
         credentials = Credentials(self.data_dir)
         if sandbox_url is not None:
             state_url = f"{sandbox_url}/_control/state"
             self._step("Stripe sandbox", lambda: self._wait_for(state_url, "sandbox"))
+            if given("database_url", self.environ) and not credentials.read("webhook_endpoint"):
+                asyncio.run(_refuse_a_ledger_in_use(load_settings(self._environment, require=())))
             secret = _register_endpoint(sandbox_url, f"{api_url}/webhooks/stripe", credentials)
             self._environment.update(
                 STRIPE_API_BASE=sandbox_url, STRIPE_SECRET_KEY=SANDBOX_KEY, STRIPE_WEBHOOK_SECRET=secret
@@ -237,6 +243,26 @@ class Stack:
             time.sleep(0.02)
         lines = self.log_path(name).read_text(errors="replace").splitlines()[-5:]
         raise ConfigurationError(f"The {name} did not start. The end of its log:\n" + "\n".join(lines))
+
+
+async def _refuse_a_ledger_in_use(settings: Settings) -> None:
+    """Keep a new sandbox's payments out of a database that holds others: the ledger is append-only.
+
+    Raises ConfigurationError.
+    """
+    engine = open_engine(settings)
+    try:
+        async with engine.connect() as connection:
+            if (await connection.execute(text("SELECT to_regclass('webhook_events')"))).scalar() is None:
+                return
+            used = "SELECT EXISTS (SELECT 1 FROM webhook_events) OR EXISTS (SELECT 1 FROM payments)"
+            if (await connection.execute(text(used))).scalar():
+                raise ConfigurationError(
+                    "DATABASE_URL holds events or payments that this sandbox knows nothing of, and what it"
+                    " posts cannot be taken out again. Set STRIPE_SECRET_KEY, or name an empty database."
+                )
+    finally:
+        await engine.dispose()
 
 
 async def _prepare(settings: Settings, credentials: Credentials) -> str:

@@ -11,7 +11,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 _SECRETS: Final = re.compile(
-    r"\b((?:sk|rk)_(?:test|live)_|whsec_|tsk_)[0-9A-Za-z_+/=-]{4,}|(://[^:/@\s]*:)[^@\s]+@"
+    r"\b((?:sk|rk)_(?:test|live)_|whsec_|tsk_|(?:pi|seti)_[0-9A-Za-z]+_secret_)[0-9A-Za-z_+/=-]{4,}|(://[^:/@\s]*:)[^@\s]+@"
 )
 
 
