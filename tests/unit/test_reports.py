@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from functools import reduce
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.payments.reports import PaymentReport, merge_payments, our_payment
-from tallystick.payments.status import FINAL, PaymentStatus, charge_order, payment_order
+from tallystick.payments.reports import (
+    PaymentReport,
+    RefundReport,
+    merge_payments,
+    merge_refunds,
+    our_payment,
+)
+from tallystick.payments.status import (
+    FINAL,
+    PaymentStatus,
+    RefundStatus,
+    charge_order,
+    payment_order,
+    refund_order,
+)
 
 REPORTS = st.builds(
     lambda status, at, failed, from_intent, number, captured: PaymentReport(
@@ -32,6 +47,29 @@ REPORTS = st.builds(
     st.booleans(),
     st.integers(0, 99),
     st.integers(0, 3),
+)
+
+
+REFUND_REPORTS = st.builds(
+    lambda status, at, number, payment, intent, charge: RefundReport(
+        id="ref_1",
+        state_order=refund_order(status, at=at, report=f"evt_{number}"),
+        status=status,
+        payment_id=payment,
+        stripe_refund="re_1",
+        amount=100 + number,
+        currency="usd",
+        created=at,
+        stripe_payment_intent=intent,
+        stripe_charge=charge,
+        failure_reason=f"reason {number}",
+    ),
+    st.sampled_from(RefundStatus),
+    st.integers(0, 5),
+    st.integers(0, 99),
+    st.sampled_from([None, "pay_01m863rt28s7bjgn0r14z0j82g", "pay_pi_1", "pay_ch_1"]),
+    st.sampled_from([None, "pi_1"]),
+    st.sampled_from([None, "ch_1"]),
 )
 
 
@@ -63,14 +101,52 @@ def test_what_the_intent_says_stands_above_what_its_charge_suggests() -> None:
 
 
 @given(st.lists(REPORTS, min_size=1, max_size=6, unique_by=lambda report: report.state_order), st.randoms())
-def test_merging_does_not_depend_on_order_or_repetition(
-    reports: list[PaymentReport], random: st.DataObject
-) -> None:
+def test_merging_does_not_depend_on_order_or_repetition(reports: list[PaymentReport], random: Random) -> None:
     unique_charges = {report.charge_order: report for report in reports}
     kept = list(unique_charges.values())
     shuffled = kept + kept[:2]
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     assert reduce(merge_payments, shuffled) == reduce(merge_payments, kept)
+
+
+@given(
+    st.lists(REFUND_REPORTS, min_size=1, max_size=6, unique_by=lambda report: report.state_order),
+    st.randoms(),
+)
+def test_merging_refunds_does_not_depend_on_order_or_repetition(
+    reports: list[RefundReport], random: Random
+) -> None:
+    shuffled = reports + reports[:2]
+    random.shuffle(shuffled)
+    half = len(shuffled) // 2 or 1
+    halves = [reduce(merge_refunds, part) for part in (shuffled[:half], shuffled[half:]) if part]
+    assert reduce(merge_refunds, halves) == reduce(merge_refunds, reports)
+
+
+def test_what_only_one_report_of_a_refund_knows_is_kept() -> None:
+    early = RefundReport(
+        id="ref_1",
+        state_order=refund_order(RefundStatus.PENDING, at=1, report="evt_1"),
+        status=RefundStatus.PENDING,
+        payment_id="pay_01m863rt28s7bjgn0r14z0j82g",
+        stripe_refund="re_1",
+        amount=100,
+        currency="usd",
+        created=1,
+        stripe_payment_intent="pi_1",
+        stripe_charge="ch_1",
+    )
+    late = replace(
+        early,
+        state_order=refund_order(RefundStatus.SUCCEEDED, at=2, report="evt_2"),
+        status=RefundStatus.SUCCEEDED,
+        payment_id="pay_pi_1",
+        created=2,
+        stripe_payment_intent=None,
+        stripe_charge=None,
+    )
+    merged = merge_refunds(early, late)
+    assert merged == replace(early, state_order=late.state_order, status=late.status)
 
 
 def test_only_an_id_of_our_own_making_names_a_payment_of_ours() -> None:

@@ -66,7 +66,7 @@ def merge_payments(a: PaymentReport, b: PaymentReport) -> PaymentReport:
     charge = a if a.charge_order >= b.charge_order else b
     return replace(
         state,
-        stripe_payment_intent=a.stripe_payment_intent or b.stripe_payment_intent,
+        stripe_payment_intent=_either(a.stripe_payment_intent, b.stripe_payment_intent),
         stripe_charge=charge.stripe_charge,
         charge_order=charge.charge_order,
         amount_captured=max(a.amount_captured, b.amount_captured),
@@ -98,7 +98,19 @@ class RefundReport:
 
 def merge_refunds(a: RefundReport, b: RefundReport) -> RefundReport:
     """Two reports about one refund as one."""
-    return a if a.state_order >= b.state_order else b
+    state = a if a.state_order >= b.state_order else b
+    return replace(
+        state,
+        payment_id=_either(a.payment_id, b.payment_id),
+        stripe_payment_intent=_either(a.stripe_payment_intent, b.stripe_payment_intent),
+        stripe_charge=_either(a.stripe_charge, b.stripe_charge),
+        created=min(a.created, b.created),
+    )
+
+
+def _either(a: str | None, b: str | None) -> str | None:
+    """The one that is known. Of two the lesser: a payment made here sorts before an adopted one."""
+    return min((text for text in (a, b) if text is not None), default=None)
 
 
 def our_payment(metadata: dict[str, str]) -> str | None:

@@ -91,17 +91,19 @@ SELECT id, payment_id, stripe_refund, stripe_payment_intent, stripe_charge, to_t
  ORDER BY id COLLATE "C"
 ON CONFLICT (id) DO UPDATE SET
   {_newer("refunds", "state_order", _REFUND_STATE)},
-  payment_id = coalesce(refunds.payment_id, excluded.payment_id),
+  payment_id = least(refunds.payment_id, excluded.payment_id),
   stripe_refund = coalesce(refunds.stripe_refund, excluded.stripe_refund),
-  stripe_payment_intent = coalesce(refunds.stripe_payment_intent, excluded.stripe_payment_intent),
-  stripe_charge = coalesce(refunds.stripe_charge, excluded.stripe_charge),
+  stripe_payment_intent = least(refunds.stripe_payment_intent, excluded.stripe_payment_intent),
+  stripe_charge = least(refunds.stripe_charge, excluded.stripe_charge),
   created_at = least(refunds.created_at, excluded.created_at),
   updated_at = now()
 WHERE excluded.state_order > refunds.state_order
    OR excluded.created_at < refunds.created_at
    OR refunds.stripe_refund IS NULL
-   OR (refunds.stripe_payment_intent IS NULL AND excluded.stripe_payment_intent IS NOT NULL)
-   OR (refunds.stripe_charge IS NULL AND excluded.stripe_charge IS NOT NULL)
+   OR least(refunds.payment_id, excluded.payment_id) IS DISTINCT FROM refunds.payment_id
+   OR least(refunds.stripe_payment_intent, excluded.stripe_payment_intent)
+      IS DISTINCT FROM refunds.stripe_payment_intent
+   OR least(refunds.stripe_charge, excluded.stripe_charge) IS DISTINCT FROM refunds.stripe_charge
 """)
 
 _KNOWN_INTENTS: Final = text("""
