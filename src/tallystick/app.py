@@ -6,17 +6,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tallystick.db.session import open_engine
+from tallystick.db.migrate import is_behind
+from tallystick.db.session import database_is_away, open_engine
 from tallystick.errors import ConfigurationError
 from tallystick.pipeline.inbox import Inbox
 from tallystick.pipeline.queue import Bell, EventQueue
-from tallystick.settings import Settings
+from tallystick.settings import Settings, unknown_variables
 from tallystick.stripe_gateway.client import StripeGateway
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,3 +70,22 @@ def _open_redis(settings: Settings) -> Redis:
         )
     except ValueError as error:
         raise ConfigurationError("REDIS_URL is not a Redis URL.") from error
+
+
+async def check_start(app: App) -> None:
+    """What a process should be told of before it works.
+
+    Raises ConfigurationError when the database lacks migrations of this version. A database that is away is
+    waited for by the loops, not here.
+    """
+    for name in unknown_variables():
+        log.warning("unknown_setting", variable=name, consequence="it has no effect")
+    try:
+        behind = await is_behind(app.engine)
+    except Exception as error:
+        if not database_is_away(error):
+            raise
+        log.warning("database_unavailable", error=type(error).__name__)
+        return
+    if behind:
+        raise ConfigurationError("The database lacks migrations of this version: run 'tallystick migrate'.")

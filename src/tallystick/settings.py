@@ -113,6 +113,14 @@ def given(field: str, environ: Mapping[str, str] | None = None) -> bool:
     return bool(environment.get(name) or environment.get(f"{name}_FILE"))
 
 
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Variables that begin like ours and are none: a misspelt setting has no effect, which should be told."""
+    environment = os.environ if environ is None else environ
+    known = {variable_name(field) for field in Settings.model_fields}
+    ours = (name for name in environment if name.startswith("TALLYSTICK_"))
+    return sorted(name for name in ours if name.removesuffix("_FILE") not in known)
+
+
 def _plain_values(environment: Mapping[str, str]) -> dict[str, str]:
     values = {}
     for field in Settings.model_fields:

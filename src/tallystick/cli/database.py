@@ -25,14 +25,14 @@ _PROBLEMS: Final = {
 """What to say for an SQLSTATE that is somebody's configuration rather than a fault of ours."""
 
 
-def with_engine(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
-    """Run ``work`` with an engine on DATABASE_URL.
+def with_engine(work: Callable[[AsyncEngine], Awaitable[T]], *, patient: bool = False) -> T:
+    """Run ``work`` with an engine on DATABASE_URL (for ``patient`` see ``open_engine``).
 
     Raises DatabaseUnavailableError or ConfigurationError instead of a driver's traceback.
     """
 
     async def run() -> T:
-        engine = open_engine(_settings())
+        engine = open_engine(_settings(), patient=patient)
         try:
             return await work(engine)
         except Exception as error:

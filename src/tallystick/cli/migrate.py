@@ -9,5 +9,5 @@ from tallystick.db.migrate import upgrade
 
 def migrate() -> None:
     """Bring the database at DATABASE_URL to the schema of this version."""
-    with_engine(upgrade)
+    with_engine(upgrade, patient=True)
     out.print("The database is up to date.")

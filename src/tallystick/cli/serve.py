@@ -11,7 +11,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from tallystick.api.server import create_app
-from tallystick.app import open_app
+from tallystick.app import check_start, open_app
 from tallystick.cli.listening import Fd, Host, socket_for
 from tallystick.cli.output import out
 from tallystick.monitoring import logging
@@ -26,15 +26,16 @@ def serve(
     """Serve the HTTP API."""
     settings = load_settings()
     logging.configure(level=settings.log_level, form=settings.log_format)
-    sock = socket_for(host, port, fd)
-    if fd is None:
-        shown = f"[{host}]" if ":" in host else host
-        out.print(f"The API listens on http://{shown}:{sock.getsockname()[1]}", markup=False)
-    uvloop.run(_serve(settings, sock))
+    with socket_for(host, port, fd) as sock:
+        if fd is None:
+            shown = f"[{host}]" if ":" in host else host
+            out.print(f"The API listens on http://{shown}:{sock.getsockname()[1]}", markup=False)
+        uvloop.run(_serve(settings, sock))
 
 
 async def _serve(settings: Settings, sock: socket.socket) -> None:
     async with open_app(settings) as app:
+        await check_start(app)
         await uvicorn.Server(server_config(create_app(app))).serve(sockets=[sock])
 
 

@@ -7,7 +7,7 @@ import signal
 
 import uvloop
 
-from tallystick.app import open_app
+from tallystick.app import check_start, open_app
 from tallystick.monitoring import logging
 from tallystick.settings import Settings, load_settings
 from tallystick.worker import Worker
@@ -22,6 +22,7 @@ def worker() -> None:
 
 async def _work(settings: Settings) -> None:
     async with open_app(settings) as app:
+        await check_start(app)
         worker = Worker(app)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -42,6 +42,14 @@ async def is_current(engine: AsyncEngine) -> bool:
         return list((await connection.execute(_REVISIONS)).scalars()) == [head()]
 
 
+async def is_behind(engine: AsyncEngine) -> bool:
+    """Whether migrations of this version are missing. One of a later version is not: it may be upgrading."""
+    async with engine.connect() as connection:
+        if not (await connection.execute(_STAMPED)).scalar_one():
+            return True
+        return max((await connection.execute(_REVISIONS)).scalars(), default="") < head()
+
+
 @cache
 def head() -> str:
     """The revision of this version: the number that the last migration's file name begins with."""

@@ -25,13 +25,15 @@ _LIMITS: Final = {
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
 }
-"""No statement, lock or open transaction waits for ever. Migrations lift them for themselves."""
+"""No statement, lock or open transaction waits for ever."""
 
 
-def open_engine(settings: Settings) -> AsyncEngine:
+def open_engine(settings: Settings, *, patient: bool = False) -> AsyncEngine:
     """The engine of this process; nothing is connected yet.
 
     Connections are checked before use, so that a restart of PostgreSQL is not noticed by the first caller.
+    A ``patient`` one has no limits on waiting: an index built by a migration may take an hour.
+
     Raises ConfigurationError when the URL cannot be read.
     """
     try:
@@ -52,8 +54,13 @@ def open_engine(settings: Settings) -> AsyncEngine:
         hide_parameters=True,  # errors go to logs and dead letters, where client secrets must not
         connect_args={
             "timeout": settings.database_timeout_s,
-            "command_timeout": 90,  # seconds; a server that froze says nothing of its own limits
-            "server_settings": {"application_name": "tallystick", "timezone": "UTC", **_LIMITS},
+            # seconds; a server that froze says nothing of its own limits
+            "command_timeout": None if patient else 90,
+            "server_settings": {
+                "application_name": "tallystick",
+                "timezone": "UTC",
+                **({} if patient else _LIMITS),
+            },
         },
     )
 

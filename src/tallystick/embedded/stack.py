@@ -40,6 +40,8 @@ SANDBOX_KEY: Final = "sk_test_tallystick"
 _READY_AFTER_S: Final = 60.0
 _STOP_AFTER_S: Final = 25.0
 _CHECK_S: Final = 0.25
+_LOG_BYTES: Final = 10_000_000
+"""A log that has grown past this is put aside when its part is started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,8 @@ class Stack:
     def _launch(self, part: _Part) -> None:
         path = self.log_path(part.name)
         path.parent.mkdir(exist_ok=True)
+        if path.exists() and path.stat().st_size > _LOG_BYTES:
+            path.replace(path.with_suffix(".log.1"))
         log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             part.process = spawn(
@@ -267,7 +271,7 @@ async def _refuse_a_ledger_in_use(settings: Settings) -> None:
 
 async def _prepare(settings: Settings, credentials: Credentials) -> str:
     """Migrate, and make sure of an API key for this installation's owner."""
-    engine = open_engine(settings)
+    engine = open_engine(settings, patient=True)
     try:
         await migrate.upgrade(engine)
         async with engine.begin() as connection:

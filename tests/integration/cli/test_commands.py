@@ -132,6 +132,20 @@ def test_a_database_that_cannot_be_used_is_told_in_words(url: str, words: str) -
     assert "hunter2" not in ended.stderr
 
 
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_nothing_is_served_from_a_database_that_lacks_migrations(
+    postgres: EmbeddedPostgres, command: str
+) -> None:
+    environment = {
+        "DATABASE_URL": postgres.url("not_migrated"),
+        "REDIS_URL": "redis://127.0.0.1:1",
+        "STRIPE_SECRET_KEY": "sk_test_x",
+        "STRIPE_WEBHOOK_SECRET": "whsec_x",
+    }
+    ended = tallystick(command, *(["--port", "0"] if command == "serve" else []), **environment)
+    assert (ended.returncode, "tallystick migrate" in ended.stderr) == (1, True)
+
+
 def test_serve_names_every_setting_that_is_missing() -> None:
     ended = tallystick("serve")
     assert ended.returncode == 1
