@@ -7,8 +7,9 @@ result is the same. The database's upsert in ``store.py`` does the same merge.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tallystick.errors import PayloadError
 from tallystick.payments.status import (
@@ -59,6 +60,11 @@ class PaymentReport:
     last_error: dict[str, str] | None = None
     next_action: dict[str, Any] | None = None
 
+    @property
+    def stripe_id(self) -> str | None:
+        """The object at Stripe that the report is about; None for a charge without a PaymentIntent."""
+        return self.stripe_payment_intent
+
 
 def merge_payments(a: PaymentReport, b: PaymentReport) -> PaymentReport:
     """Two reports about one payment as one."""
@@ -95,6 +101,11 @@ class RefundReport:
     failure_reason: str | None = None
     metadata: dict[str, str] | None = None
 
+    @property
+    def stripe_id(self) -> str:
+        """The object at Stripe that the report is about."""
+        return self.stripe_refund
+
 
 def merge_refunds(a: RefundReport, b: RefundReport) -> RefundReport:
     """Two reports about one refund as one."""
@@ -111,6 +122,46 @@ def merge_refunds(a: RefundReport, b: RefundReport) -> RefundReport:
 def _either(a: str | None, b: str | None) -> str | None:
     """The one that is known. Of two the lesser: a payment made here sorts before an adopted one."""
     return min((text for text in (a, b) if text is not None), default=None)
+
+
+Report = TypeVar("Report", PaymentReport, RefundReport)
+
+
+def under_one_id(reports: Iterable[Report], rows: Iterable[tuple[str, str | None]]) -> list[Report]:
+    """Give each report the id of the row that its Stripe object has or will have.
+
+    ``rows`` are the rows in question as they stand: our id, and the Stripe object where it is known.
+    Metadata can be edited at Stripe: removed, so that an object of ours looks adopted, or copied to another
+    object. Neither may make two rows of one object, nor one row of two. An object keeps the row it has. A
+    row that several ask for goes to the one created first; the others are adopted.
+    """
+    kept = list(reports)
+    row_of = {stripe_id: row for row, stripe_id in rows if stripe_id}
+    taken = set(row_of.values())
+    newcomers: dict[str, list[Report]] = {}
+    for report in kept:
+        if report.stripe_id and report.stripe_id not in row_of:
+            newcomers.setdefault(report.stripe_id, []).append(report)
+    for stripe_id, about in sorted(newcomers.items(), key=_first_created):
+        adopted = _adopted_id(about[0], stripe_id)
+        wanted = min((report.id for report in about), key=lambda row: (row == adopted, row))
+        row_of[stripe_id] = adopted if wanted in taken else wanted
+        taken.add(row_of[stripe_id])
+    return [_under(report, row_of.get(report.stripe_id or "", report.id)) for report in kept]
+
+
+def _first_created(newcomer: tuple[str, list[Report]]) -> tuple[int, str]:
+    stripe_id, about = newcomer
+    return min(report.created for report in about), stripe_id
+
+
+def _under(report: Report, row: str) -> Report:
+    return report if report.id == row else replace(report, id=row)
+
+
+def _adopted_id(report: PaymentReport | RefundReport, stripe_id: str) -> str:
+    """Our id of the report's object, had it begun elsewhere."""
+    return adopted_payment(stripe_id) if isinstance(report, PaymentReport) else adopted_refund(stripe_id)
 
 
 def our_payment(metadata: dict[str, str]) -> str | None:

@@ -7,23 +7,22 @@ that concurrent batches cannot deadlock.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
-from typing import Any, Final, TypeVar
+from dataclasses import asdict
+from typing import Final
 
 import orjson
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tallystick.payments.reports import (
     PaymentReport,
     RefundReport,
-    adopted_payment,
+    Report,
     is_adopted,
     merge_payments,
     merge_refunds,
+    under_one_id,
 )
-
-Report = TypeVar("Report", PaymentReport, RefundReport)
 
 _PAYMENT_STATE: Final = (
     "state_order", "status", "amount", "currency", "livemode", "amount_capturable", "customer", "description",
@@ -106,57 +105,54 @@ WHERE excluded.state_order > refunds.state_order
    OR least(refunds.stripe_charge, excluded.stripe_charge) IS DISTINCT FROM refunds.stripe_charge
 """)
 
-_KNOWN_INTENTS: Final = text("""
+_PAYMENT_ROWS: Final = text("""
 SELECT id, stripe_payment_intent FROM payments WHERE id = ANY(CAST(:ids AS text[]))
 UNION
-SELECT id, stripe_payment_intent FROM payments WHERE stripe_payment_intent = ANY(CAST(:intents AS text[]))
+SELECT id, stripe_payment_intent FROM payments WHERE stripe_payment_intent = ANY(CAST(:stripe_ids AS text[]))
+""")
+_REFUND_ROWS: Final = text("""
+SELECT id, stripe_refund FROM refunds WHERE id = ANY(CAST(:ids AS text[]))
+UNION
+SELECT id, stripe_refund FROM refunds WHERE stripe_refund = ANY(CAST(:stripe_ids AS text[]))
 """)
 
 
 async def apply_payments(connection: AsyncConnection, reports: Iterable[PaymentReport]) -> None:
     """Bring the payments' rows to what the reports say; a late report never moves one back."""
-    merged = _merged(reports, merge_payments)
-    if not merged:
-        return
-    settled = _merged(await _under_one_id(connection, merged), merge_payments)
-    rows = [{**asdict(report), "origin": "adopted" if is_adopted(report.id) else "api"} for report in settled]
-    await connection.execute(_UPSERT_PAYMENTS, {"rows": orjson.dumps(rows).decode()})
+    settled = await _one_a_row(connection, list(reports), _PAYMENT_ROWS, merge_payments)
+    if settled:
+        rows = [
+            {**asdict(report), "origin": "adopted" if is_adopted(report.id) else "api"} for report in settled
+        ]
+        await connection.execute(_UPSERT_PAYMENTS, {"rows": orjson.dumps(rows).decode()})
 
 
 async def apply_refunds(connection: AsyncConnection, reports: Iterable[RefundReport]) -> None:
-    """Bring the refunds' rows to what the reports say."""
-    merged = _merged(reports, merge_refunds)
-    if merged:
-        rows = orjson.dumps([asdict(report) for report in merged]).decode()
-        await connection.execute(_UPSERT_REFUNDS, {"rows": rows})
+    """Bring the refunds' rows to what the reports say; a late report never moves one back."""
+    settled = await _one_a_row(connection, list(reports), _REFUND_ROWS, merge_refunds)
+    if settled:
+        rows = [asdict(report) for report in settled]
+        await connection.execute(_UPSERT_REFUNDS, {"rows": orjson.dumps(rows).decode()})
 
 
-def _merged(reports: Iterable[Report], merge: Callable[[Report, Report], Report]) -> list[Report]:
-    by_id: dict[str, Report] = {}
-    for report in reports:
-        known = by_id.get(report.id)
-        by_id[report.id] = report if known is None else merge(known, report)
-    return list(by_id.values())
+async def _one_a_row(
+    connection: AsyncConnection,
+    reports: Sequence[Report],
+    known_rows: TextClause,
+    merge: Callable[[Report, Report], Report],
+) -> list[Report]:
+    """One report for each row that is to be written.
 
-
-async def _under_one_id(connection: AsyncConnection, reports: Sequence[PaymentReport]) -> list[PaymentReport]:
-    """Give each report the id that its PaymentIntent already has here.
-
-    Metadata can be edited at Stripe: removed, so that a payment of ours looks adopted, or copied to another
-    PaymentIntent. Neither may make two rows of one PaymentIntent, nor one row of two.
+    The ids are settled first: merged before that, the reports of two objects that claim one row would be one.
     """
-    intents = [report.stripe_payment_intent for report in reports if report.stripe_payment_intent]
-    parameters: dict[str, Any] = {"ids": [report.id for report in reports], "intents": intents}
-    rows = (await connection.execute(_KNOWN_INTENTS, parameters)).all()
-    id_of = {intent: payment for payment, intent in rows if intent}
-    intent_of = {payment: intent for payment, intent in rows if intent}
-    settled = []
-    for report in reports:
-        intent = report.stripe_payment_intent
-        if intent and intent in id_of:
-            settled.append(replace(report, id=id_of[intent]))
-        elif intent and intent_of.get(report.id, intent) != intent:
-            settled.append(replace(report, id=adopted_payment(intent)))
-        else:
-            settled.append(report)
-    return settled
+    if not reports:
+        return []
+    ids = {report.id for report in reports}
+    stripe_ids = {report.stripe_id for report in reports if report.stripe_id}
+    parameters = {"ids": list(ids), "stripe_ids": list(stripe_ids)}
+    rows = [(row[0], row[1]) for row in await connection.execute(known_rows, parameters)]
+    merged: dict[str, Report] = {}
+    for report in under_one_id(reports, rows):
+        other = merged.get(report.id)
+        merged[report.id] = report if other is None else merge(other, report)
+    return list(merged.values())
