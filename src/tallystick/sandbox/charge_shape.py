@@ -120,6 +120,8 @@ def make_debit(call: Call, order: Obj, method: Obj, account: bank_accounts.TestA
     shown = {name: value for name, value in method[kind].items() if name in _DEBIT_DETAILS[kind]}
     expected = datetime.fromtimestamp(call.now, UTC) + timedelta(days=1)
     details: Obj = {**shown, "mandate": mandate, "expected_debit_date": expected.date().isoformat()}
+    outcome = {**_outcome(call, None), "risk_level": "not_assessed"}
+    del outcome["risk_score"]
     if kind == bank_accounts.US:
         details["payment_reference"] = f"{call.sandbox.ids.random.randrange(10**15):015}"
     return _put(
@@ -128,7 +130,7 @@ def make_debit(call: Call, order: Obj, method: Obj, account: bank_accounts.TestA
         method,
         amount_captured=order["amount"],
         captured=True,
-        outcome={**_outcome(call, None), "risk_score": None, "risk_level": "not_assessed"},
+        outcome=outcome,
         paid=False,
         payment_method_details={kind: details, "type": kind},
         status="pending",

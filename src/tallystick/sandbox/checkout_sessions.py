@@ -1,23 +1,333 @@
-"""Checkout Sessions: the list, so that a payment's session can be looked for. None can be made yet."""
+"""Checkout Sessions: made, read, changed and let run out; how they are paid is in ``checkout_completion``."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
+from tallystick.sandbox import checkout_items, expand, setup_intents
+from tallystick.sandbox import checkout_shape as shape
+from tallystick.sandbox import payment_intent_shape as intents
+from tallystick.sandbox.errors import invalid, missing, refused
 from tallystick.sandbox.lists import page
-from tallystick.sandbox.params import Params, created, listing, one_of, text
+from tallystick.sandbox.params import listing, merged_metadata, whole_shipping
 from tallystick.sandbox.routing import Route
-from tallystick.sandbox.state import Call
+from tallystick.sandbox.state import Call, Sandbox
 from tallystick.sandbox.store import Obj, TableSpec
 
 TABLES: Final = [
-    TableSpec("checkout.session", "checkout.session", indexes=("payment_intent", "customer", "subscription"))
+    TableSpec(
+        "checkout.session",
+        "checkout.session",
+        indexes=("payment_intent", "setup_intent", "customer", "subscription"),
+    )
 ]
+
+EXPIRE: Final = "expire_checkout_session"
+_DAY: Final = 24 * 3600
+_SHORTEST: Final = 30 * 60
+
+
+def create(call: Call) -> Obj:
+    """POST /v1/checkout/sessions."""
+    params = call.params
+    mode = params.get("mode", "payment")
+    _check(params, mode)
+    expires = _expiry(call, params)
+    customer = call.find("customer", params["customer"]) if "customer" in params else None
+    session = _new(call, params, mode, customer)
+    session["expires_at"] = expires
+    hidden: Obj = {"params": {name: params[name] for name in _KEPT if name in params}, "items": []}
+    if mode == "setup":
+        _prepare_setup(call, session, params)
+    else:
+        hidden |= _price(call, session, params, customer)
+    call.store.put(session, hidden)
+    call.at(expires, EXPIRE, session["id"])
+    return session
+
+
+_KEPT: Final = ("payment_intent_data", "subscription_data", "invoice_creation", "setup_intent_data")
+
+
+def _check(params: dict[str, Any], mode: str) -> None:
+    """Raises StripeError (400) for parameters that do not go together."""
+    if mode == "setup":
+        for name in ("line_items", "discounts", "payment_intent_data", "subscription_data"):
+            if name in params:
+                raise invalid(f"You can not pass `{name}` in `setup` mode.", param=name)
+    elif not params.get("line_items"):
+        raise invalid(
+            f"Missing required param: line_items. It is needed in `{mode}` mode.",
+            param="line_items",
+            code="parameter_missing",
+        )
+    for name, only in (
+        ("payment_intent_data", "payment"),
+        ("invoice_creation", "payment"),
+        ("submit_type", "payment"),
+        ("subscription_data", "subscription"),
+        ("payment_method_collection", "subscription"),
+        ("setup_intent_data", "setup"),
+    ):
+        if name in params and mode != only:
+            raise invalid(f"You can only specify `{name}` in `{only}` mode.", param=name)
+    if "customer" in params and "customer_email" in params:
+        raise invalid(
+            "You may only specify one of these parameters: customer, customer_email.", param="customer_email"
+        )
+    if params.get("discounts") and params.get("allow_promotion_codes"):
+        raise invalid(
+            "You may only specify one of these parameters: allow_promotion_codes, discounts.",
+            param="discounts",
+        )
+    if params.get("automatic_tax", {}).get("enabled"):
+        raise invalid(
+            "The sandbox computes no taxes by itself: send tax_rates with the line items.",
+            param="automatic_tax[enabled]",
+        )
+    _check_urls(params)
+
+
+def _check_urls(params: dict[str, Any]) -> None:
+    hosted = params.get("ui_mode", "hosted_page") == "hosted_page"
+    needed = "success_url" if hosted else "return_url"
+    optional = not hosted and params.get("redirect_on_completion") == "never"
+    if needed not in params and not optional:
+        raise invalid(f"Missing required param: {needed}.", param=needed, code="parameter_missing")
+    for name in ("return_url", "redirect_on_completion") if hosted else ("success_url", "cancel_url"):
+        if name in params:
+            raise invalid(f"You can not pass `{name}` with this `ui_mode`.", param=name)
+
+
+def _expiry(call: Call, params: dict[str, Any]) -> int:
+    expires = int(params.get("expires_at", call.now + _DAY))
+    if expires < call.now + _SHORTEST:
+        raise invalid(
+            "The `expires_at` timestamp must be at least 30 minutes from Checkout Session creation.",
+            param="expires_at",
+        )
+    if expires > call.now + _DAY:
+        raise invalid(
+            "The `expires_at` timestamp must be less than 24 hours from Checkout Session creation.",
+            param="expires_at",
+        )
+    return expires
+
+
+def _new(call: Call, params: dict[str, Any], mode: str, customer: Obj | None) -> Obj:
+    ids = call.sandbox.ids
+    ident = f"cs_test_{mode[0] if mode != 'payment' else 'a'}1{ids.chars(56)}"
+    ui_mode = params.get("ui_mode", "hosted_page")
+    types = params.get("payment_method_types")
+    session: Obj = {
+        **shape.BLANK,
+        **{name: params[name] for name in shape.AS_SENT if name in params},
+        "id": ident,
+        "adaptive_pricing": {
+            "enabled": mode == "payment" and params.get("adaptive_pricing", {}).get("enabled", True)
+        },
+        "after_expiration": _recovery(params.get("after_expiration")),
+        "created": call.now,
+        "currency": params.get("currency"),
+        "custom_text": {**shape.BLANK["custom_text"], **params.get("custom_text", {})},
+        "customer_creation": _customer_creation(params, mode),
+        "customer_details": _details(customer, params.get("customer_email"), mode),
+        "metadata": merged_metadata(None, params.get("metadata", {})),
+        "mode": mode,
+        "payment_method_collection": params.get(
+            "payment_method_collection", "if_required" if mode == "payment" else "always"
+        ),
+        "payment_status": "no_payment_required" if mode == "setup" else "unpaid",
+        "payment_method_types": types or ["card"],
+        "saved_payment_method_options": _saved(params, mode, customer),
+        "shipping_address_collection": params.get("shipping_address_collection"),
+        "ui_mode": ui_mode,
+        "wallet_options": params.get("wallet_options"),
+    }
+    if types is None:
+        configuration = f"pmc_1{ids.account}{ids.account}"
+        session["payment_method_configuration_details"] = {"id": configuration, "parent": None}
+        session["payment_method_types"] = intents.offered_types(params.get("currency", "usd"))
+    if ui_mode == "hosted_page":
+        session["url"] = f"{call.base_url}/c/pay/{ident}"
+    else:
+        session["client_secret"] = f"{ident}_secret_{ids.chars(24)}"
+        session["redirect_on_completion"] = params.get("redirect_on_completion", "always")
+        if "return_url" in params:
+            session["return_url"] = params["return_url"]
+    return session
+
+
+def _recovery(sent: Obj | None) -> Obj | None:
+    recovery = (sent or {}).get("recovery")
+    if recovery is None:
+        return None
+    return {
+        "recovery": {
+            "allow_promotion_codes": recovery.get("allow_promotion_codes", False),
+            "enabled": recovery["enabled"],
+            "expires_at": None,
+            "url": None,
+        }
+    }
+
+
+def _customer_creation(params: dict[str, Any], mode: str) -> str | None:
+    if "customer" in params:
+        return None
+    return str(params.get("customer_creation", "always" if mode == "subscription" else "if_required"))
+
+
+def _details(customer: Obj | None, email: str | None, mode: str) -> Obj | None:
+    """What is known of the customer before the page has asked."""
+    if customer is None and email is None:
+        return None
+    return {
+        "address": None,
+        "business_name": None,
+        "email": email if customer is None else customer["email"],
+        "individual_name": None,
+        "name": None,
+        "phone": None,
+        "tax_exempt": None if mode == "setup" else "none" if customer is None else customer["tax_exempt"],
+        "tax_ids": None,
+    }
+
+
+def _saved(params: dict[str, Any], mode: str, customer: Obj | None) -> Obj | None:
+    if mode == "setup" or (customer is None and "saved_payment_method_options" not in params):
+        return None
+    sent = params.get("saved_payment_method_options", {})
+    return {
+        "allow_redisplay_filters": sent.get("allow_redisplay_filters", ["always"]),
+        "payment_method_remove": sent.get("payment_method_remove", "disabled"),
+        "payment_method_save": sent.get("payment_method_save"),
+    }
+
+
+def _prepare_setup(call: Call, session: Obj, params: dict[str, Any]) -> None:
+    data = params.get("setup_intent_data", {})
+    wanted = {**data, "automatic_payment_methods": {"enabled": True}}
+    if "customer" in params:
+        wanted["customer"] = params["customer"]
+    intent = setup_intents.make(call, wanted)
+    types = params.get("payment_method_types")
+    if types:
+        call.store.change(intent, payment_method_types=types, automatic_payment_methods=None)
+    session["setup_intent"] = intent["id"]
+    session["payment_method_types"] = intent["payment_method_types"]
+    session["payment_method_options"] = {"card": {"request_three_d_secure": "automatic"}}
+    session["discounts"] = None
+
+
+def _price(call: Call, session: Obj, params: dict[str, Any], customer: Obj | None) -> Obj:
+    """Price the lines; returns what is hidden of them."""
+    mode = session["mode"]
+    lines, code = checkout_items.read(call, params["line_items"], mode, params.get("currency"))
+    sent = params.get("discounts", [])
+    subtotal = sum(line.subtotal for line in lines)
+    ident = None if customer is None else customer["id"]
+    coupon = checkout_items.coupon_of(call, sent, ident, code, subtotal)
+    checkout_items.discount(lines, coupon, call.store.hidden(coupon) if coupon else {}, code)
+    rates = params.get("subscription_data", {}).get("default_tax_rates", [])
+    exempt = "none" if customer is None else customer["tax_exempt"]
+    ids, sums = checkout_items.store(call, lines, code, rates, exempt)
+    if mode == "payment" and sums.total:
+        intents.check_amount(sums.total, code)
+    types = params.get("payment_method_types") or intents.offered_types(code)
+    types = [kind for kind in types if kind not in params.get("excluded_payment_method_types", ())]
+    options = intents.options(types, {}, params.get("payment_method_options"))
+    session |= {
+        "amount_subtotal": sums.subtotal,
+        "amount_total": sums.total,
+        "currency": code,
+        "discounts": [
+            {"coupon": item.get("coupon"), "promotion_code": item.get("promotion_code")} for item in sent
+        ],
+        "payment_method_options": {
+            kind: {name: value for name, value in options[kind].items() if name in _SHOWN} for kind in types
+        },
+        "payment_method_types": types,
+        "total_details": {"amount_discount": sums.discount, "amount_shipping": 0, "amount_tax": sums.tax},
+    }
+    if mode == "payment":
+        session["invoice_creation"] = _invoice_creation(params.get("invoice_creation"))
+    return {"items": ids, "discounts": sent, "options": params.get("payment_method_options")}
+
+
+_SHOWN: Final = ("request_three_d_secure", "setup_future_usage", "verification_method", "capture_method")
+
+
+def _invoice_creation(sent: Obj | None) -> Obj:
+    data = (sent or {}).get("invoice_data", {})
+    return {
+        "enabled": (sent or {}).get("enabled", False),
+        "invoice_data": {
+            "account_tax_ids": None,
+            "custom_fields": data.get("custom_fields"),
+            "description": data.get("description"),
+            "footer": data.get("footer"),
+            "issuer": None,
+            "metadata": data.get("metadata", {}),
+            "rendering_options": data.get("rendering_options"),
+        },
+    }
+
+
+# Reading, changing, running out
 
 
 def retrieve(call: Call) -> Obj:
     """GET /v1/checkout/sessions/{id}."""
     return call.find("checkout.session")
+
+
+def update(call: Call) -> Obj:
+    """POST /v1/checkout/sessions/{id}: metadata, and what has been collected of the customer."""
+    session, params = call.find("checkout.session"), call.params
+    values: Obj = {}
+    if "metadata" in params:
+        values["metadata"] = merged_metadata(session["metadata"], params["metadata"])
+    if "collected_information" in params:
+        shipping = whole_shipping(params["collected_information"].get("shipping_details"), full=False)
+        kept = {name: shipping[name] for name in ("address", "name")} if shipping else None
+        values["collected_information"] = {**session["collected_information"], "shipping_details": kept}
+    call.store.change(session, **values)
+    return session
+
+
+def expire(call: Call) -> Obj:
+    """POST /v1/checkout/sessions/{id}/expire: only an open one."""
+    session = call.find("checkout.session")
+    if session["status"] != "open":
+        raise refused(
+            f'Only Checkout Sessions with a status in ["open"] can be expired. This Checkout Session has a'
+            f' status of "{session["status"]}".'
+        )
+    _expire(call, session)
+    return session
+
+
+def run_out(call: Call, ident: str) -> None:
+    """Timer: nobody has paid in time."""
+    session = call.find("checkout.session", ident)
+    if session["status"] == "open":
+        _expire(call, session)
+
+
+def _expire(call: Call, session: Obj) -> None:
+    call.sandbox.timers.take(EXPIRE, session["id"])
+    values: Obj = {"status": "expired", "url": None}
+    after = session["after_expiration"]
+    if after is not None and after["recovery"]["enabled"]:
+        recovery = {
+            **after["recovery"],
+            "expires_at": call.now + 30 * _DAY,
+            "url": f"{call.base_url}/r/{session['id']}",
+        }
+        values["after_expiration"] = {"recovery": recovery}
+    call.store.change(session, **values)
+    call.emit("checkout.session.expired", session)
 
 
 def list_all(call: Call) -> Obj:
@@ -32,20 +342,42 @@ def list_all(call: Call) -> Obj:
     )
 
 
+def line_items(call: Call) -> Obj:
+    """GET /v1/checkout/sessions/{id}/line_items, in the order in which they were sent."""
+    session, params = call.find("checkout.session"), call.params
+    lines = checkout_items.of(call, session)
+    ids = [line["id"] for line in lines]
+    for name in ("starting_after", "ending_before"):
+        if name in params and params[name] not in ids:
+            raise missing("line item", params[name], name)
+    start = ids.index(params["starting_after"]) + 1 if "starting_after" in params else 0
+    stop = ids.index(params["ending_before"]) if "ending_before" in params else len(ids)
+    limit = params.get("limit", 10)
+    if "ending_before" in params:
+        start = max(start, stop - limit)
+    data = lines[start:stop][:limit]
+    more = start > 0 if "ending_before" in params else stop - start > limit
+    url = f"/v1/checkout/sessions/{session['id']}/line_items"
+    return {"object": "list", "data": data, "has_more": more, "url": url}
+
+
+def _included(sandbox: Sandbox, session: Obj) -> Obj:
+    """``line_items`` in a session that is asked to show them."""
+    return line_items(sandbox.call(ids=(session["id"],)))
+
+
+expand.INCLUDABLE["checkout.session"] = {"line_items": _included}
+expand.EXPANDABLE["checkout.session"] = frozenset(
+    ("customer", "invoice", "payment_intent", "payment_link", "setup_intent", "subscription")
+)
+
+ACTIONS: Final = {EXPIRE: run_out}
+
 ROUTES: Final = [
-    Route(
-        "GET",
-        "/v1/checkout/sessions",
-        list_all,
-        listing(
-            created=created,
-            customer=text(),
-            customer_details=Params({"email": text()}, required=("email",)),
-            payment_intent=text(),
-            payment_link=text(),
-            status=one_of("complete", "expired", "open"),
-            subscription=text(),
-        ),
-    ),
+    Route("POST", "/v1/checkout/sessions", create, shape.CREATE),
+    Route("GET", "/v1/checkout/sessions", list_all, shape.LIST),
     Route("GET", "/v1/checkout/sessions/{}", retrieve),
+    Route("POST", "/v1/checkout/sessions/{}", update, shape.UPDATE),
+    Route("POST", "/v1/checkout/sessions/{}/expire", expire),
+    Route("GET", "/v1/checkout/sessions/{}/line_items", line_items, listing()),
 ]

@@ -130,15 +130,15 @@ def apply(call: Call, discount: Obj, lines: Sequence[Share], currency: str) -> N
         if line.discountable and line.left > 0 and (products is None or line.product in products)
     ]
     total = sum(line.left for line in taking)
-    off = _off(coupon, total, currency)
-    if off <= 0:
+    taken = off(coupon, total, currency)
+    if taken <= 0:
         return
-    shares = money.allocate(off, [line.left for line in taking])
+    shares = money.allocate(taken, [line.left for line in taking])
     for line, share in zip(taking, shares, strict=True):
         line.taken[discount["id"]] = line.taken.get(discount["id"], 0) + share
 
 
-def _off(coupon: Obj, total: int, currency: str) -> int:
+def off(coupon: Obj, total: int, currency: str) -> int:
     """How much a coupon takes off ``total`` minor units."""
     if coupon["percent_off"] is not None:
         return money.round_half_up(Decimal(total) * exact(coupon["percent_off"]) / 100)

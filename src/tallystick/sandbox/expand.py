@@ -14,6 +14,15 @@ Include = Callable[[Sandbox, Obj], Any]
 MAX_DEPTH: Final = 4
 
 _KIND_BY_PREFIX: Final = {
+    "ba": "bank_account",
+    "bpc": "billing_portal.configuration",
+    "cs": "checkout.session",
+    "du": "dispute",
+    "mandate": "mandate",
+    "po": "payout",
+    "py": "charge",
+    "setatt": "setup_attempt",
+    "tu": "topup",
     "ch": "charge",
     "cus": "customer",
     "pi": "payment_intent",
@@ -72,6 +81,7 @@ EXPANDABLE: Final[dict[str, frozenset[str]]] = {
             "application_fee",
             "balance_transaction",
             "customer",
+            "dispute",
             "failure_balance_transaction",
             "on_behalf_of",
             "payment_intent",
@@ -93,6 +103,31 @@ EXPANDABLE: Final[dict[str, frozenset[str]]] = {
         )
     ),
     "balance_transaction": frozenset(("source",)),
+    "dispute": frozenset(("charge", "payment_intent")),
+    "mandate": frozenset(("on_behalf_of", "payment_method")),
+    "payout": frozenset(
+        (
+            "application_fee",
+            "balance_transaction",
+            "destination",
+            "failure_balance_transaction",
+            "original_payout",
+            "reversed_by",
+        )
+    ),
+    "setup_attempt": frozenset(("application", "customer", "on_behalf_of", "payment_method", "setup_intent")),
+    "setup_intent": frozenset(
+        (
+            "application",
+            "customer",
+            "latest_attempt",
+            "mandate",
+            "on_behalf_of",
+            "payment_method",
+            "single_use_mandate",
+        )
+    ),
+    "topup": frozenset(("balance_transaction",)),
     "payment_method": frozenset(("customer",)),
     "customer": frozenset(("default_source", "test_clock")),
     "product": frozenset(("default_price", "tax_code")),
@@ -134,12 +169,12 @@ def _refunds(sandbox: Sandbox, charge: Obj) -> Obj:
     }
 
 
-def _customer_tax(_sandbox: Sandbox, customer: Obj) -> Obj:
+def _customer_tax(sandbox: Sandbox, customer: Obj) -> Obj:
     address = customer["address"] or {}
     located = bool(address.get("country"))
     return {
         "automatic_tax": "not_collecting" if located else "unrecognized_location",
-        "ip_address": None,
+        "ip_address": sandbox.store.hidden(customer).get("ip_address"),
         "location": {
             "country": address["country"],
             "source": "billing_address",

@@ -1,4 +1,4 @@
-"""The few pages a customer sees: 3D Secure, and a receipt."""
+"""The few pages a customer sees: Checkout, 3D Secure, and a receipt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from tallystick import money
-from tallystick.sandbox import confirmation
+from tallystick.sandbox import checkout_page, confirmation, setup_intents
 from tallystick.sandbox.errors import StripeError, missing
 from tallystick.sandbox.forms import decode
 from tallystick.sandbox.http import Receive, Scope, Send, read_body, send_bytes
@@ -24,24 +24,30 @@ button{{font:inherit;padding:.6rem 1.2rem;margin-right:.5rem}}</style></head>
 <body><h1>{title}</h1>{body}</body></html>"""
 
 _FORM: Final = """<p>{amount} with the card ending in {last4}.</p>
-<form method="post"><input type="hidden" name="payment_intent_client_secret" value="{secret}">
+<form method="post"><input type="hidden" name="{kind}_client_secret" value="{secret}">
 <button name="outcome" value="succeed">Authenticate</button>
 <button name="outcome" value="fail">Fail</button></form>"""
 
 
 async def answer(sandbox: Sandbox, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer /3d_secure/{payment intent} and /receipts/{charge}."""
+    """Answer /c/pay/{Checkout Session}, /3d_secure/{intent} and /receipts/{charge}."""
     body = await read_body(receive)
     section, _, ident = scope["path"].strip("/").partition("/")
     host = dict(scope["headers"]).get(b"host", b"127.0.0.1").decode("latin-1")
     call = sandbox.call(base_url=f"{scope.get('scheme', 'http')}://{host}")
     location = None
     try:
+        posted = scope["method"] == "POST"
+        fields = decode(scope["query_string"]) | (decode(body) if posted else {})
         if section == "receipts":
             shown = _receipt(call, ident)
+        elif section == "c":
+            title, inside, location = checkout_page.answer(
+                call, ident.removeprefix("pay/"), fields, posted=posted
+            )
+            shown = _page(title, inside)
         else:
-            fields = decode(scope["query_string"]) | (decode(body) if scope["method"] == "POST" else {})
-            shown, location = _secure(call, ident, fields, posted=scope["method"] == "POST")
+            shown, location = _secure(call, ident, fields, posted=posted)
         status = 303 if location else 200
     except StripeError as error:
         sandbox.store.rollback()
@@ -67,13 +73,15 @@ def _receipt(call: Call, ident: str) -> str:
 
 def _secure(call: Call, ident: str, fields: dict[str, str], *, posted: bool) -> tuple[str, str | None]:
     """The page and where to go from it. The client secret is the key to it, as at Stripe."""
-    intent = call.find("payment_intent", ident)
-    if fields.get("payment_intent_client_secret") != intent["client_secret"]:
-        raise missing("payment_intent", ident, "payment_intent_client_secret")
+    kind = "setup_intent" if ident.startswith("seti_") else "payment_intent"
+    intent = call.find(kind, ident)
+    if fields.get(f"{kind}_client_secret") != intent["client_secret"]:
+        raise missing(kind, ident, f"{kind}_client_secret")
     if posted:
         success = fields.get("outcome") == "succeed"
+        family = setup_intents if kind == "setup_intent" else confirmation
         try:
-            confirmation.authenticated(call, intent, success=success)
+            family.authenticated(call, intent, success=success)
         except StripeError as error:
             if not error.keeps_work:
                 raise
@@ -85,7 +93,8 @@ def _secure(call: Call, ident: str, fields: dict[str, str], *, posted: bool) -> 
         return _page("Nothing to do", f"<p>The payment is {escape(intent['status'])}.</p>"), None
     method = call.find("payment_method", intent["payment_method"])
     form = _FORM.format(
-        amount=escape(_amount(intent)),
+        amount=escape(_amount(intent)) if kind == "payment_intent" else "Nothing is charged now",
+        kind=kind,
         last4=escape(method["card"]["last4"]),
         secret=escape(intent["client_secret"]),
     )
@@ -97,11 +106,12 @@ def _back(call: Call, intent: Obj, *, success: bool) -> str | None:
     url = call.store.hidden(intent).get("return_url")
     if url is None:
         return None
+    kind = intent["object"]
     parts = urlsplit(url)
     added = urlencode(
         {
-            "payment_intent": intent["id"],
-            "payment_intent_client_secret": intent["client_secret"],
+            kind: intent["id"],
+            f"{kind}_client_secret": intent["client_secret"],
             "redirect_status": "succeeded" if success else "failed",
         }
     )

@@ -155,7 +155,7 @@ _SEPA_OPTIONS: Final = Params(
         "target_date": text(),
     }
 )
-_OPTIONS: Final = Params(
+OPTIONS: Final = Params(
     {
         "card": clearable(_CARD_OPTIONS),
         bank_accounts.US: clearable(_US_OPTIONS),
@@ -202,7 +202,7 @@ _SHARED: Final[dict[str, Check]] = {
     "radar_options": unsupported("it assesses no browser sessions"),
     "payment_method": clearable(text()),
     "payment_method_data": payment_methods.NEW,
-    "payment_method_options": _OPTIONS,
+    "payment_method_options": OPTIONS,
     "payment_method_types": _types,
     "capture_method": one_of("automatic", "automatic_async", "manual"),
     "receipt_email": clearable(text()),

