@@ -41,8 +41,12 @@ def move(
     credit_note: str | None = None,
     description: str | None = None,
     tags: dict[str, str] | None = None,
+    event: bool = True,
 ) -> Obj:
-    """Add ``amount`` (minor units, negative credits the customer) to the balance; returns the transaction."""
+    """Add ``amount`` (minor units, negative credits the customer) to the balance; returns the transaction.
+
+    ``event`` False leaves customer.updated out, for a customer that is being created.
+    """
     ending = customer["balance"] + amount
     txn: Obj = {
         "id": call.sandbox.ids.new("cbtxn"),
@@ -65,7 +69,8 @@ def move(
     previous = call.store.change(customer, balance=ending)
     if customer["currency"] is None:
         previous |= call.store.change(customer, currency=code)
-    call.emit("customer.updated", customer, previous)
+    if event:
+        call.emit("customer.updated", customer, previous)
     return txn
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tallystick.sandbox import payment_methods
+from tallystick.sandbox import customer_additions, customer_sources, payment_methods, search, tax_ids
 from tallystick.sandbox.errors import refused
 from tallystick.sandbox.lists import page
 from tallystick.sandbox.params import (
@@ -24,6 +24,7 @@ from tallystick.sandbox.params import (
     whole_address,
     whole_shipping,
 )
+from tallystick.sandbox.refusals import unsupported
 from tallystick.sandbox.routing import Route
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj, TableSpec
@@ -40,10 +41,18 @@ _INVOICE_SETTINGS: Final = Params(
         ),
     }
 )
+_TAX: Final = Params(
+    {
+        "ip_address": clearable(text()),
+        "validate_location": one_of("auto", "deferred", "immediately"),
+    }
+)
 _FIELDS: Final[dict[str, Check]] = {
     "address": clearable(ADDRESS),
     "balance": integer,
     "business_name": clearable(text(150)),
+    "cash_balance": unsupported("it has no bank transfers"),
+    "coupon": clearable(text()),
     "description": clearable(text()),
     "email": clearable(text(512)),
     "individual_name": clearable(text(150)),
@@ -54,7 +63,10 @@ _FIELDS: Final[dict[str, Check]] = {
     "next_invoice_sequence": integer,
     "phone": clearable(text(20)),
     "preferred_locales": clearable(list_of(text())),
+    "promotion_code": clearable(text()),
     "shipping": clearable(SHIPPING),
+    "source": text(),
+    "tax": _TAX,
     "tax_exempt": clearable(one_of("exempt", "none", "reverse")),
 }
 
@@ -75,8 +87,8 @@ def _settings(call: Call, old: Obj, sent: Obj, customer: str) -> Obj:
 
 
 def _values(call: Call, params: dict[str, Any], old: Obj) -> Obj:
-    """The customer's fields as the parameters make them."""
-    values = dict(params)
+    """The customer's fields as the parameters make them; ``customer_additions`` does the rest."""
+    values = {name: value for name, value in params.items() if name not in customer_additions.PARAMS}
     if "metadata" in values:
         values["metadata"] = merged_metadata(old["metadata"], values["metadata"])
     if "address" in values:
@@ -152,10 +164,20 @@ def retrieve(call: Call) -> Obj:
     return call.store.gone("customer", call.ids[0]) or call.find("customer")
 
 
+def _own(params: dict[str, Any]) -> Obj:
+    return {name: value for name, value in params.items() if name != "default_source"}
+
+
 def update(call: Call) -> Obj:
     """POST /v1/customers/{id}."""
     customer = call.find("customer")
-    previous = call.store.change(customer, **_values(call, call.params, customer))
+    previous = call.store.change(customer, **_values(call, _own(call.params), customer))
+    if "default_source" in call.params:
+        found = call.find("payment_method", call.params["default_source"], param="default_source")
+        if found["customer"] != customer["id"]:
+            raise refused("The source does not belong to this customer.", param="default_source")
+        previous |= customer_sources.default(call, customer, found["id"])
+    previous |= customer_additions.add(call, call.params, customer, new=False)
     if previous:
         call.emit("customer.updated", customer, previous)
     return customer
@@ -185,12 +207,31 @@ def list_all(call: Call) -> Obj:
     )
 
 
+_SEARCHED: Final = {name: search.field(name) for name in ("created", "email", "name", "phone")}
+
+
+def search_all(call: Call) -> Obj:
+    """GET /v1/customers/search."""
+    return search.page(call, "customer", "/v1/customers/search", _SEARCHED)
+
+
 ROUTES: Final = [
     Route(
-        "POST", "/v1/customers", create, Params({**_FIELDS, "payment_method": text(), "test_clock": text()})
+        "POST",
+        "/v1/customers",
+        create,
+        Params(
+            {
+                **_FIELDS,
+                "payment_method": text(),
+                "tax_id_data": list_of(tax_ids.DATA),
+                "test_clock": text(),
+            }
+        ),
     ),
     Route("GET", "/v1/customers", list_all, listing(created=created, email=text(512), test_clock=text())),
+    Route("GET", "/v1/customers/search", search_all, search.PARAMS),
     Route("GET", "/v1/customers/{}", retrieve),
-    Route("POST", "/v1/customers/{}", update, Params(_FIELDS)),
+    Route("POST", "/v1/customers/{}", update, Params({**_FIELDS, "default_source": text()})),
     Route("DELETE", "/v1/customers/{}", delete),
 ]

@@ -19,6 +19,7 @@ from tallystick.sandbox.params import (
     one_of,
     text,
 )
+from tallystick.sandbox.refusals import unsupported
 
 _LIABILITY: Final = Params({"account": text(), "type": one_of("account", "self")}, required=("type",))
 _METHODS: Final = (
@@ -30,7 +31,7 @@ _METHODS: Final = (
 ).split()
 
 
-_CONNECT: Final = item_params.unsupported("it has one account and no Connect")
+_CONNECT: Final = unsupported("it has one account and no Connect")
 
 _CARD_OPTIONS: Final = Params({"request_three_d_secure": one_of("any", "automatic", "challenge")})
 PAYMENT_SETTINGS: Final = Params(
@@ -44,8 +45,8 @@ RENDERING: Final = Params(
     {
         "amount_tax_display": clearable(one_of("exclude_tax", "include_inclusive_tax")),
         "pdf": Params({"page_size": one_of("a4", "auto", "letter")}),
-        "template": item_params.unsupported("it has no rendering templates"),
-        "template_version": item_params.unsupported("it has no rendering templates"),
+        "template": unsupported("it has no rendering templates"),
+        "template_version": unsupported("it has no rendering templates"),
     }
 )
 SHIPPING_DETAILS: Final = Params(
@@ -54,7 +55,7 @@ SHIPPING_DETAILS: Final = Params(
 _FIXED: Final = Params({"amount": at_least(0), "currency": currency}, required=("amount", "currency"))
 SHIPPING_COST: Final = Params(
     {
-        "shipping_rate": item_params.unsupported("it has no shipping rates; use shipping_rate_data"),
+        "shipping_rate": unsupported("it has no shipping rates; use shipping_rate_data"),
         "shipping_rate_data": Params(
             {
                 "display_name": text(100),
@@ -103,7 +104,7 @@ CREATE: Final = Params(
         **_FIELDS,
         "currency": currency,
         "customer": text(),
-        "from_invoice": item_params.unsupported("it makes no revisions; void and make a new one"),
+        "from_invoice": unsupported("it makes no revisions; void and make a new one"),
         "pending_invoice_items_behavior": one_of("exclude", "include", "include_and_require"),
         "subscription": text(),
     }
@@ -112,17 +113,15 @@ UPDATE: Final = Params(_FIELDS)
 FINALIZE: Final = Params({"auto_advance": boolean})
 PAY: Final = Params(
     {
-        "forgive": item_params.unsupported("its sources have no balance of their own"),
-        "mandate": item_params.unsupported("it finds the mandate of a bank debit itself"),
+        "forgive": unsupported("its sources have no balance of their own"),
+        "mandate": unsupported("it finds the mandate of a bank debit itself"),
         "off_session": boolean,
         "paid_out_of_band": boolean,
         "payment_method": text(),
         "source": text(),
     }
 )
-ATTACH: Final = Params(
-    {"payment_intent": text(), "payment_record": item_params.unsupported("it has no payment records")}
-)
+ATTACH: Final = Params({"payment_intent": text(), "payment_record": unsupported("it has no payment records")})
 
 _REASONS: Final = one_of(
     "customer_exempt",

@@ -25,19 +25,10 @@ from tallystick.sandbox.params import (
     metadata,
     text,
 )
+from tallystick.sandbox.refusals import unsupported
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
 from tallystick.sandbox.versions import BASIL
-
-
-def unsupported(why: str) -> Check:
-    """A parameter that Stripe has and the sandbox does not: refused with a reason, never passed over."""
-
-    def check(_value: Any, name: str) -> Any:
-        raise invalid(f"The sandbox does not support {name}: {why}.", param=name)
-
-    return check
-
 
 PERIOD: Final = Params({"end": integer, "start": integer}, required=("end", "start"))
 _PRICING: Final = Params({"price": text()})

@@ -1,0 +1,96 @@
+"""A customer's cards in their older face: sources, made of tokens. Behind each is a payment method.
+
+A card that is made so can also be used as a payment method by its id, as at Stripe (API reference, "Cards").
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tallystick.sandbox import payment_methods, tokens
+from tallystick.sandbox.errors import missing
+from tallystick.sandbox.params import Params, listing, metadata, one_of, text
+from tallystick.sandbox.routing import Route
+from tallystick.sandbox.state import Call
+from tallystick.sandbox.store import Obj
+
+
+def add(call: Call, customer: Obj, source: str) -> Obj:
+    """Save the card of a token to a customer, with customer.source.created; 402 when it is refused."""
+    method = tokens.card_of_token(call, source, "source")
+    card = payment_methods.card_of(call, method)
+    if card.decline is not None and not card.attaches:
+        raise payment_methods.declined(card.decline, param="")
+    call.store.change(method, customer=customer["id"])
+    shown = view(method)
+    call.emit("customer.source.created", shown)
+    return shown
+
+
+def view(method: Obj) -> Obj:
+    """A payment method as the card that it is."""
+    shown = tokens.card_source(method)
+    return {**shown, "customer": method["customer"], "metadata": method["metadata"]}
+
+
+def of(call: Call, customer: str) -> list[Obj]:
+    """The payment methods that are a customer's sources, newest first."""
+    methods = call.store.tables["payment_method"].having("customer", customer)
+    return [method for method in reversed(methods) if method["id"].startswith("card_")]
+
+
+def default(call: Call, customer: Obj, source: str | None) -> Obj:
+    """Make a source the default one; what changed of the customer."""
+    return call.store.change(customer, default_source=source)
+
+
+def _find(call: Call) -> Obj:
+    method = call.store.get("payment_method", call.ids[1])
+    if method is None or method["customer"] != call.ids[0]:
+        raise missing("source", call.ids[1], "id")
+    return method
+
+
+def create(call: Call) -> Obj:
+    """POST /v1/customers/{id}/sources; the first one becomes the default."""
+    customer = call.find("customer")
+    shown = add(call, customer, call.params["source"])
+    if customer["default_source"] is None:
+        call.emit("customer.updated", customer, default(call, customer, shown["id"]))
+    return shown
+
+
+def retrieve(call: Call) -> Obj:
+    """GET /v1/customers/{id}/sources/{id}."""
+    return view(_find(call))
+
+
+def delete(call: Call) -> Obj:
+    """DELETE /v1/customers/{id}/sources/{id}; the next newest becomes the default."""
+    customer, method = call.find("customer"), _find(call)
+    call.emit("customer.source.deleted", view(method))
+    call.store.change(method, customer=None)
+    call.store.hide(method, spent=True)
+    if customer["default_source"] == method["id"]:
+        left = of(call, customer["id"])
+        call.emit("customer.updated", customer, default(call, customer, left[0]["id"] if left else None))
+    return {"id": method["id"], "object": "card", "deleted": True}
+
+
+def list_all(call: Call) -> Obj:
+    """GET /v1/customers/{id}/sources."""
+    call.find("customer")
+    found: list[Any] = [view(method) for method in of(call, call.ids[0])]
+    limit = call.params.get("limit", 10)
+    url = f"/v1/customers/{call.ids[0]}/sources"
+    return {"object": "list", "data": found[:limit], "has_more": len(found) > limit, "url": url}
+
+
+_CREATE: Final = Params({"metadata": metadata, "source": text()}, required=("source",))
+
+ROUTES: Final = [
+    Route("POST", "/v1/customers/{}/sources", create, _CREATE),
+    Route("GET", "/v1/customers/{}/sources", list_all, listing(object=one_of("card"))),
+    Route("GET", "/v1/customers/{}/sources/{}", retrieve),
+    Route("DELETE", "/v1/customers/{}/sources/{}", delete),
+]
