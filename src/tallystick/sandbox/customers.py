@@ -148,6 +148,7 @@ def create(call: Call) -> Obj:
     call.store.put(customer)
     if method is not None:
         payment_methods.attach(call, payment_methods.materialise(call, method), ident)
+    customer_additions.add(call, params, customer, new=True)
     if settings is not None:
         if method is not None and settings.get("default_payment_method") == method:
             # The very method that is attached here; a magic id (pm_card_visa) has just become a real one.

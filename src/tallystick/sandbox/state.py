@@ -216,6 +216,23 @@ class Sandbox:
         """A charge's refunds, newest first."""
         return self.store.tables["refund"].having("charge", charge)[::-1]
 
+    def look_up(self, kind: str, ident: str) -> Obj | None:
+        """An object by id."""
+        return self.store.get(kind, ident)
+
+    def invoice_of(self, intent: str) -> str | None:
+        """The id of the invoice that a PaymentIntent pays."""
+        obj = self.store.get("payment_intent", intent)
+        invoice: str | None = self.store.hidden(obj).get("invoice") if obj is not None else None
+        return invoice
+
+    def intent_of(self, invoice: str) -> Obj | None:
+        """The PaymentIntent of an invoice's own."""
+        for payment in self.store.tables["invoice_payment"].having("invoice", invoice):
+            if payment["is_default"]:
+                return self.store.get("payment_intent", payment["payment"]["payment_intent"])
+        return None
+
 
 @dataclass(slots=True)
 class Call:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from tallystick.sandbox import invoice_versions
 from tallystick.sandbox.store import Obj
 
 NEWEST: Final = "2026-10-28.endive"
@@ -31,6 +32,15 @@ class Relations(Protocol):
 
     def refunds_of(self, charge: str) -> list[Obj]:
         """A charge's refunds, newest first."""
+
+    def look_up(self, kind: str, ident: str) -> Obj | None:
+        """An object by id."""
+
+    def invoice_of(self, intent: str) -> str | None:
+        """The id of the invoice that a PaymentIntent pays."""
+
+    def intent_of(self, invoice: str) -> Obj | None:
+        """The PaymentIntent of an invoice's own."""
 
 
 Undo = Callable[[Obj, Relations], None]
@@ -86,8 +96,7 @@ CHANGES: Final[list[tuple[str, str, Undo]]] = [
     (DAHLIA, "payment_method", _without("customer_account")),
     (DAHLIA, "customer", _without("customer_account")),
     (CLOVER, "payment_intent", _without("excluded_payment_method_types")),
-    (BASIL, "payment_intent", _with(invoice=None)),
-    (BASIL, "charge", _with(invoice=None)),
+    *invoice_versions.CHANGES,
     (LATEST_CHARGE, "payment_intent", _charges_inside),
     (LATEST_CHARGE, "charge", _refunds_inside),
 ]
