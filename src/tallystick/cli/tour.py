@@ -11,10 +11,12 @@ from typing import Any, Final
 import httpx
 from rich.table import Table
 
-from tallystick.cli.output import err, table
+from tallystick.cli.ledger import trial_balance_table
+from tallystick.cli.output import err
 from tallystick.embedded.stack import SANDBOX_KEY
 from tallystick.errors import ConfigurationError
-from tallystick.money import decimal_text
+from tallystick.ledger.chart import AccountType
+from tallystick.ledger.statements import AccountBalance
 
 _PATIENCE_S: Final = 30.0
 _POLL_S: Final = 0.05
@@ -68,15 +70,15 @@ class Tour:
             self._check_books()
 
     def balance_sheet(self) -> Table:
-        """The trial balance, as the API answers it."""
-        columns = ("account", "currency", "debit", "credit")
-        rows = []
-        for row in self._trial_balance:
-            net = row["debits"] - row["credits"]
-            text = decimal_text(abs(net), row["currency"])
-            sides = (text, "") if net >= 0 else ("", text)
-            rows.append((row["account"], row["currency"].upper(), *sides))
-        return table("Trial balance", columns, rows, right=("debit", "credit"))
+        """The trial balance that the API answered, laid out as ``tallystick ledger trial-balance`` does."""
+        return trial_balance_table(
+            [
+                AccountBalance(
+                    row["account"], AccountType(row["type"]), row["currency"], row["debits"], row["credits"]
+                )
+                for row in self._trial_balance
+            ]
+        )
 
     async def _succeeds(self) -> str:
         payment = await self._pay(2500, "eur")
