@@ -158,6 +158,14 @@ def move(call: Call, code: str, status: str, amount: int) -> None:
     call.store.on_rollback(lambda: call.sandbox.add_to_balance(code, status, -amount))
 
 
+def within(value: int, bounds: dict[str, int]) -> bool:
+    """Whether a number lies inside ``{"gte": …, "lt": …}``."""
+    return all(_BOUNDS[name](value, bound) for name, bound in bounds.items())
+
+
+_BOUNDS: Final = {"gt": int.__gt__, "gte": int.__ge__, "lt": int.__lt__, "lte": int.__le__}
+
+
 def available(call: Call, code: str) -> int:
     """What can be paid out in a currency, minor units."""
     return call.sandbox.balances.get(code, {}).get("available", 0)

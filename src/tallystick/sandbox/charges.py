@@ -95,6 +95,8 @@ def capture(call: Call) -> Obj:
             f"Charge {charge['id']} belongs to a PaymentIntent; capture {charge['payment_intent']} instead.",
             code="charge_invalid_parameter",
         )
+    if charge["status"] != "succeeded":
+        raise refused(f"Charge {charge['id']} failed; it cannot be captured.", param="id")
     if charge["captured"] or charge["refunded"]:
         raise refused(f"Charge {charge['id']} has already been captured.", code="charge_already_captured")
     amount = params.pop("amount", charge["amount"])

@@ -14,6 +14,7 @@ from tallystick.sandbox import (
     checkout_items,
     checkout_sessions,
     confirmation,
+    coupons,
     customers,
     discounts,
     invoice_collection,
@@ -24,6 +25,7 @@ from tallystick.sandbox import (
     invoice_totals,
     payment_intents,
     payment_methods,
+    promotion_codes,
     setup_intents,
     subscriptions,
 )
@@ -278,8 +280,22 @@ def action_url(call: Call, session: Obj) -> str | None:
 def complete(call: Call, session: Obj, payment_status: str) -> None:
     """The session is done; a debit may still be on its way (``unpaid``)."""
     call.sandbox.timers.take(checkout_sessions.EXPIRE, session["id"])
+    if session["mode"] == "payment" and session["invoice"] is None:
+        _redeem(call, session)
     call.store.change(session, status="complete", payment_status=payment_status, url=None)
     call.emit("checkout.session.completed", session)
+
+
+def _redeem(call: Call, session: Obj) -> None:
+    """Count the coupon's use; where an invoice or a subscription is made, its discount has done so."""
+    for sent in call.store.hidden(session)["discounts"]:
+        promotion = call.store.get("promotion_code", sent.get("promotion_code") or "")
+        if promotion is not None:
+            promotion_codes.redeem(call, promotion)
+        ident = sent.get("coupon") or (promotion or {}).get("promotion", {}).get("coupon")
+        coupon = call.store.get("coupon", ident or "")
+        if coupon is not None:
+            coupons.redeem(call, coupon)
 
 
 def _of(call: Call, field: str, ident: str) -> Obj | None:

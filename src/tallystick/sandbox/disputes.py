@@ -65,6 +65,8 @@ def open_claim(call: Call, charge: Obj, claim: Claim) -> Obj:
     """Open a dispute on a captured charge. Raises StripeError for a charge that cannot be disputed."""
     if not charge["captured"] or charge["status"] != "succeeded":
         raise refused(f"Charge {charge['id']} has moved no money; it cannot be disputed.", param="charge")
+    if claim.inquiry and charge["payment_method_details"]["type"] != "card":
+        raise refused("Only payments by card have inquiries.", param="inquiry")
     left = charge["amount_captured"] - charge["amount_refunded"]
     amount = left if claim.amount is None else claim.amount
     if not 1 <= amount <= charge["amount_captured"]:
@@ -220,11 +222,12 @@ def check_refundable(call: Call, charge: Obj) -> None:
 
 
 def draw(call: Call, charge: Obj) -> None:
-    """The disputes that a charge's test card draws."""
+    """The disputes that a charge's test card draws, unless all of it has been refunded already."""
+    left = charge["amount_captured"] - charge["amount_refunded"]
     card = payment_methods.card_of(call, call.find("payment_method", charge["payment_method"]))
-    for reason in card.dispute.split():
+    for reason in card.dispute.split() if left > 1 else ():
         inquiry = reason == "inquiry"
-        half = charge["amount_captured"] // 2 if " " in card.dispute else None
+        half = left // 2 if " " in card.dispute else None
         open_claim(call, charge, Claim("general" if inquiry else reason, half, inquiry=inquiry))
 
 
@@ -232,7 +235,10 @@ def decide(call: Call, ident: str) -> None:
     """Timer: the bank decides upon the evidence."""
     dispute = call.find("dispute", ident)
     verdict = _VERDICTS.get(dispute["evidence"]["uncategorized_text"] or "")
-    if verdict is not None and dispute["status"] in _OPEN:
+    inquiry = dispute["status"].startswith("warning_")
+    if verdict is None or dispute["status"] not in _OPEN:
+        return
+    if inquiry or verdict != "escalated":  # what is no inquiry stays under review
         settle(call, dispute, verdict)
 
 

@@ -10,6 +10,7 @@ from tallystick.sandbox import (
     account,
     balance,
     bank_debits,
+    billing_portal,
     captures,
     charges,
     checkout_completion,
@@ -55,6 +56,7 @@ from tallystick.sandbox import (
     tax_rates,
     test_clocks,
     tokens,
+    topups,
     webhook_endpoints,
 )
 from tallystick.sandbox.routing import Route
@@ -65,6 +67,7 @@ FAMILIES: Final[list[ModuleType]] = [
     account,
     balance,
     bank_debits,
+    billing_portal,
     captures,
     charges,
     checkout_completion,
@@ -110,6 +113,7 @@ FAMILIES: Final[list[ModuleType]] = [
     tax_rates,
     test_clocks,
     tokens,
+    topups,
     webhook_endpoints,
 ]
 """A module may have ``TABLES`` (its kinds of object), ``ROUTES``, ``ACTIONS`` (what its timers do) and

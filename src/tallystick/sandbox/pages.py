@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from tallystick import money
-from tallystick.sandbox import checkout_page, confirmation, setup_intents
+from tallystick.sandbox import billing_portal, checkout_page, confirmation, setup_intents
 from tallystick.sandbox.errors import StripeError, missing
 from tallystick.sandbox.forms import decode
 from tallystick.sandbox.http import Receive, Scope, Send, read_body, send_bytes
@@ -41,6 +41,8 @@ async def answer(sandbox: Sandbox, scope: Scope, receive: Receive, send: Send) -
         fields = decode(scope["query_string"]) | (decode(body) if posted else {})
         if section == "receipts":
             shown = _receipt(call, ident)
+        elif section == "p":
+            shown = _page(*billing_portal.page_of(call, ident.removeprefix("session/")))
         elif section == "c":
             title, inside, location = checkout_page.answer(
                 call, ident.removeprefix("pay/"), fields, posted=posted

@@ -290,15 +290,15 @@ def reverse(call: Call) -> Obj:
 
 def list_all(call: Call) -> Obj:
     """GET /v1/payouts, by status, destination, and times."""
-    bounds = call.params.get("arrival_date")
+    bounds = call.params.get("arrival_date", {})
+    return page(
+        call,
+        "payout",
+        "/v1/payouts",
+        matches=lambda payout: balance.within(payout["arrival_date"], bounds),
+        ignore=("arrival_date",),
+    )
 
-    def arrives(payout: Obj) -> bool:
-        return all(_BOUNDS[name](payout["arrival_date"], bound) for name, bound in (bounds or {}).items())
-
-    return page(call, "payout", "/v1/payouts", matches=arrives if bounds else None, ignore=("arrival_date",))
-
-
-_BOUNDS: Final = {"gt": int.__gt__, "gte": int.__ge__, "lt": int.__lt__, "lte": int.__le__}
 
 ROUTES: Final = [
     Route(
