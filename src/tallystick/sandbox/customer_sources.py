@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from tallystick.sandbox import payment_methods, tokens
 from tallystick.sandbox.errors import missing
-from tallystick.sandbox.params import Params, listing, metadata, one_of, text
+from tallystick.sandbox.numbers import at_least
+from tallystick.sandbox.params import Params, clearable, listing, merged_metadata, metadata, one_of, text
 from tallystick.sandbox.routing import Route
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
@@ -66,6 +67,26 @@ def retrieve(call: Call) -> Obj:
     return view(_find(call))
 
 
+def update(call: Call) -> Obj:
+    """POST /v1/customers/{id}/sources/{id}: expiry, name, address and metadata of a card."""
+    method, params = _find(call), call.params
+    before = view(method)
+    values: Obj = {}
+    expiry = {name: params[name] for name in ("exp_month", "exp_year") if name in params}
+    if expiry:
+        values["card"] = {**method["card"], **expiry}
+    if "metadata" in params:
+        values["metadata"] = merged_metadata(method["metadata"], params["metadata"])
+    if "name" in params:
+        values["billing_details"] = {**method["billing_details"], "name": params["name"]}
+    call.store.change(method, **values)
+    shown = view(method)
+    previous = {name: before[name] for name in shown if shown[name] != before[name]}
+    if previous:
+        call.emit("customer.source.updated", shown, previous)
+    return shown
+
+
 def delete(call: Call) -> Obj:
     """DELETE /v1/customers/{id}/sources/{id}; the next newest becomes the default."""
     customer, method = call.find("customer"), _find(call)
@@ -87,11 +108,20 @@ def list_all(call: Call) -> Obj:
     return {"object": "list", "data": found[:limit], "has_more": len(found) > limit, "url": url}
 
 
+_UPDATE: Final = Params(
+    {
+        "exp_month": at_least(1),
+        "exp_year": at_least(1),
+        "metadata": metadata,
+        "name": clearable(text()),
+    }
+)
 _CREATE: Final = Params({"metadata": metadata, "source": text()}, required=("source",))
 
 ROUTES: Final = [
     Route("POST", "/v1/customers/{}/sources", create, _CREATE),
     Route("GET", "/v1/customers/{}/sources", list_all, listing(object=one_of("card"))),
     Route("GET", "/v1/customers/{}/sources/{}", retrieve),
+    Route("POST", "/v1/customers/{}/sources/{}", update, _UPDATE),
     Route("DELETE", "/v1/customers/{}/sources/{}", delete),
 ]

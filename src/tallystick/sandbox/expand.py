@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from tallystick.sandbox import customer_sources
 from tallystick.sandbox.errors import invalid
 from tallystick.sandbox.state import Sandbox
 from tallystick.sandbox.store import Obj
@@ -209,6 +210,13 @@ def _currency_options(sandbox: Sandbox, obj: Obj) -> Obj:
     return options
 
 
+def _sources(sandbox: Sandbox, customer: Obj) -> Obj:
+    methods = sandbox.store.tables["payment_method"].having("customer", customer["id"])[::-1]
+    cards = [customer_sources.view(method) for method in methods if method["id"].startswith("card_")]
+    url = f"/v1/customers/{customer['id']}/sources"
+    return {"object": "list", "data": cards[:10], "has_more": len(cards) > 10, "url": url}
+
+
 def _tax_ids(sandbox: Sandbox, customer: Obj) -> Obj:
     found = sandbox.store.tables["tax_id"].having("customer", customer["id"])[::-1]
     url = f"/v1/customers/{customer['id']}/tax_ids"
@@ -237,7 +245,7 @@ INCLUDABLE: Final[dict[str, dict[str, Include]]] = {
     "price": {"currency_options": _currency_options, "tiers": _hidden("tiers")},
     "customer": {
         "invoice_credit_balance": lambda _sandbox, _customer: {},
-        "sources": _empty_list("sources"),
+        "sources": _sources,
         "subscriptions": _empty_list("subscriptions"),
         "tax": _customer_tax,
         "tax_ids": _tax_ids,

@@ -10,7 +10,6 @@ from tallystick.sandbox import (
     invoice_items,
     invoice_params,
     invoice_totals,
-    invoiceitems,
     item_params,
     tax_rates,
     taxes,
@@ -62,7 +61,7 @@ def update(call: Call) -> Obj:
 
 def _change(call: Call, invoice: Obj, line: Obj, params: dict[str, Any]) -> None:
     """Change a line, and the invoice item behind it."""
-    values = invoiceitems.values_of(call, line, params)
+    values = item_params.values_of(call, line, params)
     ident = invoice_drafts.item_of(line)
     if "discounts" in params:
         holder = {"invoice_item": ident} if ident else {"invoice": invoice["id"]}
@@ -141,7 +140,7 @@ def _add(call: Call, invoice: Obj, customer: Obj, params: dict[str, Any]) -> Non
             amount=worth.amount,
             currency=invoice["currency"],
             period=(period["start"], period["end"]),
-            description=params.get("description") or invoiceitems.described(call, params, worth.price),
+            description=params.get("description") or item_params.described(call, params, worth.price),
             price=worth.price,
             unit_amount_decimal=worth.unit_amount_decimal,
             quantity=worth.quantity,

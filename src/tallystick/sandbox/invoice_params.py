@@ -20,6 +20,7 @@ from tallystick.sandbox.params import (
     text,
 )
 from tallystick.sandbox.refusals import unsupported
+from tallystick.sandbox.store import Obj
 
 _LIABILITY: Final = Params({"account": text(), "type": one_of("account", "self")}, required=("type",))
 _METHODS: Final = (
@@ -200,3 +201,16 @@ REMOVE_LINES: Final = Params(
     },
     required=("lines",),
 )
+
+
+def automatic_tax(sent: Obj, customer: Obj) -> Obj:
+    """``automatic_tax`` as an invoice shows it; nothing is collected, the account is registered nowhere."""
+    located = bool((customer["address"] or {}).get("country"))
+    enabled = sent["enabled"]
+    return {
+        "disabled_reason": None,
+        "enabled": enabled,
+        "liability": sent.get("liability", {"type": "self"}) if enabled else None,
+        "provider": "stripe" if enabled else None,
+        "status": ("complete" if located else "requires_location_inputs") if enabled else None,
+    }

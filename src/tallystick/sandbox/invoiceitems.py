@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from tallystick.sandbox import discounts, invoice_drafts, invoice_items, invoice_totals, item_params
 from tallystick.sandbox.errors import invalid, refused
 from tallystick.sandbox.lists import page
-from tallystick.sandbox.numbers import plain
 from tallystick.sandbox.params import boolean, created, listing, merged_metadata, text
 from tallystick.sandbox.routing import Route
 from tallystick.sandbox.state import Call
@@ -47,7 +46,7 @@ def create(call: Call) -> Obj:
             amount=worth.amount,
             currency=worth.currency,
             period=(period["start"], period["end"]),
-            description=params.get("description") or described(call, params, worth.price),
+            description=params.get("description") or item_params.described(call, params, worth.price),
             price=worth.price,
             unit_amount_decimal=worth.unit_amount_decimal,
             quantity=worth.quantity,
@@ -65,14 +64,6 @@ def create(call: Call) -> Obj:
     return item
 
 
-def described(call: Call, params: dict[str, Any], price: Obj) -> str | None:
-    """The product's name, for an item that has a price; a bare amount has no description."""
-    if not ({"price", "pricing", "price_data"} & params.keys()):
-        return None
-    name: str = call.find("product", price["product"])["name"]
-    return name
-
-
 def _updated(call: Call, invoice: Obj) -> None:
     previous = invoice_totals.refresh(call, invoice)
     if previous:
@@ -87,7 +78,7 @@ def retrieve(call: Call) -> Obj:
 def update(call: Call) -> Obj:
     """POST /v1/invoiceitems/{id}: as long as it is on no finalised invoice."""
     item, params = call.find("invoiceitem"), call.params
-    values = values_of(call, item, params)
+    values = item_params.values_of(call, item, params)
     if "discounts" in params:
         values["discounts"] = discounts.give(
             call, params["discounts"], customer=item["customer"], invoice_item=item["id"]
@@ -95,26 +86,6 @@ def update(call: Call) -> Obj:
     rates = (params["tax_rates"] or None) if "tax_rates" in params else False
     invoice_items.change(call, item, values, rates)
     return item
-
-
-def values_of(call: Call, item: Obj, params: dict[str, Any]) -> Obj:
-    """An item's or line's fields as parameters make them; discounts and tax rates are the caller's."""
-    values: Obj = {name: params[name] for name in ("description", "discountable", "period") if name in params}
-    if "metadata" in params:
-        values["metadata"] = merged_metadata(item["metadata"], params["metadata"])
-    if item_params.chosen(params) or "quantity" in params or "quantity_decimal" in params:
-        worth = item_params.worth(call, params, item["currency"], item)
-        values |= {
-            "amount": worth.amount,
-            "pricing": {
-                "price_details": {"price": worth.price["id"], "product": worth.price["product"]},
-                "type": "price_details",
-                "unit_amount_decimal": worth.unit_amount_decimal,
-            },
-            "quantity": int(worth.quantity),
-            "quantity_decimal": plain(worth.quantity),
-        }
-    return values
 
 
 def delete(call: Call) -> Obj:

@@ -22,6 +22,7 @@ from tallystick.sandbox.params import (
     currency,
     integer,
     list_of,
+    merged_metadata,
     metadata,
     text,
 )
@@ -189,3 +190,31 @@ def _silent_price(call: Call, unit: Decimal, code: str, params: dict[str, Any]) 
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def described(call: Call, params: dict[str, Any], price: Obj) -> str | None:
+    """The product's name, for an item that has a price; a bare amount has no description."""
+    if not ({"price", "pricing", "price_data"} & params.keys()):
+        return None
+    name: str = call.find("product", price["product"])["name"]
+    return name
+
+
+def values_of(call: Call, item: Obj, params: dict[str, Any]) -> Obj:
+    """An item's or line's fields as parameters make them; discounts and tax rates are the caller's."""
+    values: Obj = {name: params[name] for name in ("description", "discountable", "period") if name in params}
+    if "metadata" in params:
+        values["metadata"] = merged_metadata(item["metadata"], params["metadata"])
+    if chosen(params) or "quantity" in params or "quantity_decimal" in params:
+        cost = worth(call, params, item["currency"], item)
+        values |= {
+            "amount": cost.amount,
+            "pricing": {
+                "price_details": {"price": cost.price["id"], "product": cost.price["product"]},
+                "type": "price_details",
+                "unit_amount_decimal": cost.unit_amount_decimal,
+            },
+            "quantity": int(cost.quantity),
+            "quantity_decimal": plain(cost.quantity),
+        }
+    return values

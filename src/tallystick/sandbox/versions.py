@@ -66,14 +66,6 @@ def _without(*names: str) -> Undo:
     return undo
 
 
-def _with(**values: Any) -> Undo:
-    def undo(obj: Obj, _relations: Relations) -> None:
-        for name, value in values.items():
-            obj.setdefault(name, value)
-
-    return undo
-
-
 def _listed(url: str, data: list[Obj]) -> Obj:
     return {"object": "list", "data": data, "has_more": False, "total_count": len(data), "url": url}
 

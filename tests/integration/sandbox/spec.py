@@ -34,7 +34,7 @@ def problems(obj: Any) -> list[str]:
         return _check(obj["error"], _SCHEMAS["api_errors"], "error")
     if "next_page_url" in obj and "data" in obj:
         return [text for item in obj["data"] for text in problems(item)]
-    if obj.get("object") == "list":
+    if obj.get("object") in ("list", "search_result"):
         missing = [name for name in ("data", "has_more", "url") if name not in obj]
         found = [f"list: {name} is missing" for name in missing]
         return found + [text for item in obj["data"] for text in problems(item)]
