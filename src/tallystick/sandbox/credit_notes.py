@@ -141,21 +141,11 @@ def _reduce(call: Call, invoice: Obj, before: int, after: int) -> None:
         post_payment_credit_notes_amount=invoice["post_payment_credit_notes_amount"] + after,
         pre_payment_credit_notes_amount=invoice["pre_payment_credit_notes_amount"] + before,
     )
-    follow(call, invoice)
+    invoice_payments.follow(call, invoice)
     call.emit("invoice.updated", invoice, previous)
     if before and invoice["amount_remaining"] == 0 and invoice["status"] != "paid":
         invoice_finalisation.close_payments(call, invoice, None)
         invoice_finalisation.paid(call, invoice, charged=False)
-
-
-def follow(call: Call, invoice: Obj) -> None:
-    """Bring the default payment and its PaymentIntent to what remains due."""
-    left = invoice["amount_remaining"]
-    for payment in invoice_payments.of_invoice(call, invoice["id"]):
-        if payment["is_default"] and payment["status"] == "open" and left:
-            call.store.change(payment, amount_requested=left)
-            intent = call.find("payment_intent", payment["payment"]["payment_intent"])
-            call.store.change(intent, amount=left)
 
 
 def preview(call: Call) -> Obj:

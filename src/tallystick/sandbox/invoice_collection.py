@@ -188,6 +188,7 @@ def apply_payment(call: Call, invoice: Obj, amount: int, *, charged: bool = True
         invoice_finalisation.paid(call, invoice, charged=charged)
         invoice_finalisation.close_payments(call, invoice, None)
     elif previous:
+        invoice_payments.follow(call, invoice)
         call.emit("invoice.updated", invoice, previous)
     if over:
         call.emit("invoice.overpaid", invoice)

@@ -92,6 +92,16 @@ def cancel(call: Call, payment: Obj) -> None:
         )
 
 
+def follow(call: Call, invoice: Obj) -> None:
+    """Bring the default payment and its PaymentIntent to what remains due."""
+    left = invoice["amount_remaining"]
+    for payment in of_invoice(call, invoice["id"]):
+        if payment["is_default"] and payment["status"] == "open" and left:
+            call.store.change(payment, amount_requested=left)
+            intent = call.find("payment_intent", payment["payment"]["payment_intent"])
+            call.store.change(intent, amount=left)
+
+
 # Calls
 
 

@@ -34,7 +34,10 @@ _TYPES: Final = (
 ).split()
 _VERIFIED: Final = ("au_abn", "eu_vat", "gb_vat")
 _SHAPES: Final = {
-    "eu_vat": re.compile(r"[A-Z]{2}[0-9A-Z+*.]{2,12}"),
+    "eu_vat": re.compile(
+        r"(AT|BE|BG|CY|CZ|DE|DK|EE|EL|ES|FI|FR|HR|HU|IE|IT|LT|LU|LV|MT|NL|PL|PT|RO|SE|SI|SK|XI)"
+        r"[0-9A-Z+*.]{2,12}"
+    ),
     "gb_vat": re.compile(r"(GB|XI)?([0-9]{9}|[0-9]{12}|(GD|HA)[0-9]{3})"),
     "us_ein": re.compile(r"[0-9]{2}-?[0-9]{7}"),
 }
