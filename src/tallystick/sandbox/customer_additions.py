@@ -76,7 +76,8 @@ def delete_discount(call: Call) -> Obj:
     previous = call.store.change(customer, discount=None)
     call.emit("customer.discount.deleted", discount)
     call.emit("customer.updated", customer, previous)
-    return {**discount, "deleted": True}
+    shown = {name: value for name, value in discount.items() if name != "end"}
+    return {**shown, "deleted": True}
 
 
 ROUTES: Final = [Route("DELETE", "/v1/customers/{}/discount", delete_discount)]

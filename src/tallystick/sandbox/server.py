@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tallystick.sandbox import billing_portal, checkout_page, control, families, pages
+from tallystick.sandbox import billing_portal, checkout_page, control, families, invoice_page, pages
 from tallystick.sandbox.http import CUT, Api, Receive, Scope, Send
 from tallystick.sandbox.routing import Router
 from tallystick.sandbox.state import Sandbox, SandboxConfig
@@ -33,6 +33,8 @@ class Application:
             path: str = scope["path"]
             if path.startswith(control.PREFIX):
                 await control.answer(self.sandbox, scope, receive, send)
+            elif path.startswith(invoice_page.PATHS):
+                await invoice_page.answer(self.sandbox, scope, receive, send)
             elif path.startswith(("/3d_secure/", "/receipts/", checkout_page.PATH, billing_portal.PATH)):
                 await pages.answer(self.sandbox, scope, receive, send)
             else:

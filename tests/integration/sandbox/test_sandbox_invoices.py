@@ -222,7 +222,7 @@ async def test_a_payment_that_needs_the_customer(sdk: Sdk, raw: Raw) -> None:
 
 async def test_sent_written_off_and_paid_elsewhere(sdk: Sdk) -> None:
     customer = await customer_with(sdk, None)
-    sending = {"collection_method": "send_invoice", "days_until_due": 30}
+    sending: dict[str, Any] = {"collection_method": "send_invoice", "days_until_due": 30}
     draft = await drafted(
         sdk, customer, **sending, footer="Thanks", custom_fields=[{"name": "PO", "value": "7"}]
     )
@@ -239,7 +239,7 @@ async def test_sent_written_off_and_paid_elsewhere(sdk: Sdk) -> None:
         "invoice.marked_uncollectible",
         "invoice.paid",
         "payment_intent.canceled",
-    ] or "invoice.payment_succeeded" not in await types_since(sdk, "invoice.marked_uncollectible")
+    ]
     second = await sdk("invoices.finalize_invoice", (await drafted(sdk, customer, **sending)).id)
     await sdk("invoices.update", second.id, {"metadata": {"a": "b"}})
     with pytest.raises(stripe.InvalidRequestError, match="can't be updated"):
