@@ -1,6 +1,7 @@
 # Needs Python >= 3.11 (with venv) and make; everything else is installed into .venv.
 
 PYTHON ?= python3
+WORKERS ?= 3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
@@ -23,7 +24,7 @@ up: install  ## run everything and keep the data: ARGS="--port 8080 --data-dir D
 	$(BIN)/tallystick up $(ARGS)
 
 test: install  ## all tests in their short form
-	$(BIN)/python -m pytest -m "not long" $(ARGS)
+	$(BIN)/python -m pytest -m "not long" -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-long: install  ## the full sizes as well: kill rounds, long loads
 	$(BIN)/python -m pytest --timeout 3600 $(ARGS)
