@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from tallystick.sandbox import invoice_versions
+from tallystick.sandbox import invoice_versions, old_subscriptions
 from tallystick.sandbox.store import Obj
 
 NEWEST: Final = "2026-10-28.endive"
@@ -81,14 +81,24 @@ def _refunds_inside(charge: Obj, relations: Relations) -> None:
         charge["refunds"] = _listed(f"/v1/charges/{charge['id']}/refunds", refunds)
 
 
+_UI_MODES: Final = {"hosted_page": "hosted", "embedded_page": "embedded", "elements": "custom"}
+
+
+def _older_ui_mode(session: Obj, _relations: Relations) -> None:
+    session["ui_mode"] = _UI_MODES.get(session["ui_mode"], session["ui_mode"])
+
+
 CHANGES: Final[list[tuple[str, str, Undo]]] = [
     (ENDIVE, "payment_intent", _without("payment_record")),
     (DAHLIA, "refund", _without("customer", "customer_account", "payment_method")),
     (DAHLIA, "payment_intent", _without("customer_account")),
     (DAHLIA, "payment_method", _without("customer_account")),
     (DAHLIA, "customer", _without("customer_account")),
+    (DAHLIA, "setup_intent", _without("customer_account")),
+    (DAHLIA, "checkout.session", _older_ui_mode),
     (CLOVER, "payment_intent", _without("excluded_payment_method_types")),
     *invoice_versions.CHANGES,
+    *old_subscriptions.CHANGES,
     (LATEST_CHARGE, "payment_intent", _charges_inside),
     (LATEST_CHARGE, "charge", _refunds_inside),
 ]
@@ -104,8 +114,13 @@ def render(obj: Obj, version: str, relations: Relations) -> Obj:
     """
     if since(version, _NEWEST_CHANGE) or obj.get("object") == "event":
         return obj
-    shown = {name: _render_inside(value, version, relations) for name, value in obj.items()}
     kind = obj.get("object")
+    if kind == "subscription":
+        obj = dict(obj)
+        for start, _, undo in old_subscriptions.OUTSIDE_FIRST:
+            if not since(version, start):
+                undo(obj, relations)
+    shown = {name: _render_inside(value, version, relations) for name, value in obj.items()}
     if kind in _KINDS:
         for start, changed, undo in CHANGES:
             if changed == kind and not since(version, start):
