@@ -258,7 +258,7 @@ def expand(sandbox: Sandbox, obj: Obj, paths: list[str]) -> Obj:
     """``obj`` with every path expanded; raises StripeError (400) for what cannot be."""
     for path in paths:
         steps = path.split(".")
-        if len(steps) > MAX_DEPTH + (steps[0] == "data"):
+        if len(steps) - steps.count("data") > MAX_DEPTH:
             raise invalid(
                 f"You cannot expand more than {MAX_DEPTH} levels of a property. Property: {path}",
                 param="expand",

@@ -191,7 +191,7 @@ def _invoice_settings(sent: dict[str, Any] | None) -> Obj | None:
 
 
 def _end(call: Call, sent: dict[str, Any], start: int, price: Obj, name: str) -> int:
-    if "iterations" in sent and call.since(CLOVER):
+    if "iterations" in sent and call.versioned and call.since(CLOVER):
         raise unknown_parameter(f"{name}[iterations]")
     given = [key for key in ("end_date", "duration", "iterations") if key in sent]
     if not given:
