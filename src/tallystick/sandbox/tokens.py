@@ -122,7 +122,6 @@ def card_source(method: Obj, sent: Obj | None = None) -> Obj:
         "networks": {"preferred": None},
         "regulated_status": shown["regulated_status"],
         "tokenization_method": None,
-        "wallet": None,
     }
 
 
