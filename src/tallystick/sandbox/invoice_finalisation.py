@@ -164,6 +164,7 @@ def _open_payment(call: Call, invoice: Obj) -> None:
         **intents.BLANK,
         "id": ident,
         "amount": invoice["amount_due"],
+        "capture_method": "automatic",  # as recorded; the balance transaction is there with the charge
         "client_secret": f"{ident}_secret_{call.sandbox.ids.chars(25)}",
         "created": real.now,
         "currency": invoice["currency"],
@@ -174,6 +175,8 @@ def _open_payment(call: Call, invoice: Obj) -> None:
         "setup_future_usage": hidden.get("setup_future_usage"),
         "statement_descriptor": invoice["statement_descriptor"],
     }
+    if invoice["billing_reason"] in _DESCRIPTIONS:
+        intent["payment_details"] = {"customer_reference": None, "order_reference": invoice["id"][:25]}
     call.store.put(intent, {})
     invoice_payments.make(real, invoice, intent, invoice["amount_due"], default=True)
     real.emit("payment_intent.created", intent)

@@ -78,6 +78,7 @@ def _invoice(invoice: Obj, relations: Relations) -> None:
     paid_elsewhere = invoice["status"] == "paid" and invoice.get("amount_paid_off_stripe", 0) > 0
     invoice.pop("confirmation_secret", None)
     invoice.pop("payments", None)
+    invoice["automatic_tax"] = {k: v for k, v in invoice["automatic_tax"].items() if k != "provider"}
     invoice |= {
         "application_fee_amount": None,
         "charge": intent["latest_charge"] if intent else None,
@@ -212,6 +213,7 @@ CHANGES: Final[list[tuple[str, str, Undo]]] = [
     (_DAHLIA, "price", _trial_days),
     (_CLOVER, "discount", _discount),
     (_CLOVER, "promotion_code", _promotion_code),
+    (_CLOVER, "payment_intent", _without("payment_details")),
     (_BASIL, "invoice", _invoice),
     (_BASIL, "line_item", _line),
     (_BASIL, "invoiceitem", _item),
