@@ -9,6 +9,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from tallystick.sandbox import taxes
+
 if TYPE_CHECKING:
     from tallystick.sandbox.store import Obj
     from tallystick.sandbox.versions import Relations, Undo
@@ -45,7 +47,7 @@ def _promotion_code(code: Obj, relations: Relations) -> None:
     code["coupon"] = _coupon_of(code.pop("promotion")["coupon"], relations)
 
 
-def _tax_amounts(taxes: list[Obj] | None) -> list[Obj]:
+def _tax_amounts(due: list[Obj] | None) -> list[Obj]:
     return [
         {
             "amount": tax["amount"],
@@ -56,23 +58,25 @@ def _tax_amounts(taxes: list[Obj] | None) -> list[Obj]:
             else tax["taxability_reason"],
             "taxable_amount": tax["taxable_amount"],
         }
-        for tax in taxes or []
+        for tax in due or []
     ]
 
 
-def _rates(taxes: list[Obj] | None, relations: Relations) -> list[Obj]:
-    ids = [tax["tax_rate_details"]["tax_rate"] for tax in taxes or []]
+def _rates(due: list[Obj] | None, relations: Relations) -> list[Obj]:
+    ids = [tax["tax_rate_details"]["tax_rate"] for tax in due or []]
     return [rate for ident in ids if (rate := relations.look_up("tax_rate", ident)) is not None]
 
 
-def _inclusive(taxes: list[Obj] | None) -> int:
-    return sum(tax["amount"] for tax in taxes or [] if tax["tax_behavior"] == "inclusive")
+def _without_tax(amount: int, due: list[Obj] | None, relations: Relations) -> int:
+    """``amount`` without its inclusive tax, whatever discounts leave of it."""
+    manual = [tax for tax in due or [] if tax["taxability_reason"] == taxes.MANUAL]
+    return amount - taxes.inclusive(taxes.on(amount, _rates(manual, relations)))
 
 
 def _invoice(invoice: Obj, relations: Relations) -> None:
     intent = relations.intent_of(invoice["id"])
     details = (invoice["parent"] or {}).get("subscription_details") or {}
-    taxes = invoice["total_taxes"] or []
+    due = invoice["total_taxes"] or []
     first = next(iter(invoice["discounts"]), None)
     shown = relations.look_up("discount", first) if isinstance(first, str) else first
     paid_elsewhere = invoice["status"] == "paid" and invoice.get("amount_paid_off_stripe", 0) > 0
@@ -89,8 +93,8 @@ def _invoice(invoice: Obj, relations: Relations) -> None:
         "quote": None,
         "subscription": details.get("subscription"),
         "subscription_details": {"metadata": details.get("metadata")},
-        "tax": sum(tax["amount"] for tax in taxes) if taxes else None,
-        "total_tax_amounts": _tax_amounts(taxes),
+        "tax": sum(tax["amount"] for tax in due) if due else None,
+        "total_tax_amounts": _tax_amounts(due),
         "transfer_data": None,
     }
 
@@ -116,7 +120,7 @@ def _line(line: Obj, relations: Relations) -> None:
     details = _details(line["parent"])
     of_item = (line["parent"] or {}).get("type") != "subscription_item_details"
     price = _price(line["pricing"], relations)
-    without_tax = line["amount"] - _inclusive(line["taxes"])
+    without_tax = _without_tax(line["amount"], line["taxes"], relations)
     line |= {
         "amount_excluding_tax": without_tax,
         "plan": _plan(price) if price and price["recurring"] else None,
@@ -180,8 +184,8 @@ def _credit_note(note: Obj, _relations: Relations) -> None:
     note |= {"refund": refund["refund"] if refund else None, "tax_amounts": _tax_amounts(note["total_taxes"])}
 
 
-def _credit_note_line(line: Obj, _relations: Relations) -> None:
-    without_tax = line["amount"] - _inclusive(line["taxes"])
+def _credit_note_line(line: Obj, relations: Relations) -> None:
+    without_tax = _without_tax(line["amount"], line["taxes"], relations)
     line |= {
         "amount_excluding_tax": without_tax,
         "tax_amounts": _tax_amounts(line["taxes"]),
