@@ -62,9 +62,12 @@ class House:
     async def until(self, account: str, balances: dict[str, int]) -> None:
         """Wait until an account holds this."""
         deadline = time.monotonic() + 30
-        while await self.ours(account) != balances and time.monotonic() < deadline:
+        while True:
+            seen = await self.ours(account)
+            if seen == balances:
+                return
+            assert time.monotonic() < deadline, f"{account} holds {seen}, not {balances}"
             await asyncio.sleep(0.05)
-        assert await self.ours(account) == balances
 
     async def until_settled(self) -> None:
         """Wait until our balance at Stripe is Stripe's, and nothing is left in clearing."""
