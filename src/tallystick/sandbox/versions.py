@@ -104,7 +104,9 @@ CHANGES: Final[list[tuple[str, str, Undo]]] = [
 ]
 
 _NEWEST_CHANGE: Final = CHANGES[0][0]
-_KINDS: Final = {kind for _, kind, _ in CHANGES}
+_BY_KIND: Final = {
+    kind: [(start, undo) for start, changed, undo in CHANGES if changed == kind] for _, kind, _ in CHANGES
+}
 
 
 def render(obj: Obj, version: str, relations: Relations) -> Obj:
@@ -121,10 +123,9 @@ def render(obj: Obj, version: str, relations: Relations) -> Obj:
             if not since(version, start):
                 undo(obj, relations)
     shown = {name: _render_inside(value, version, relations) for name, value in obj.items()}
-    if kind in _KINDS:
-        for start, changed, undo in CHANGES:
-            if changed == kind and not since(version, start):
-                undo(shown, relations)
+    for start, undo in _BY_KIND.get(kind or "", ()):
+        if not since(version, start):
+            undo(shown, relations)
     return shown
 
 
