@@ -7,7 +7,13 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from tallystick import money
-from tallystick.sandbox import bank_accounts, checkout_completion, checkout_items, payment_methods
+from tallystick.sandbox import (
+    bank_accounts,
+    checkout_completion,
+    checkout_items,
+    checkout_payment,
+    payment_methods,
+)
 from tallystick.sandbox.control_call import Control, Controls
 from tallystick.sandbox.errors import StripeError
 from tallystick.sandbox.state import Call
@@ -39,7 +45,7 @@ def answer(call: Call, ident: str, fields: dict[str, str], *, posted: bool) -> t
         return "Done", "<p>Thank you, it is paid.</p>", _onward(session)
     if session["status"] == "expired":
         return "Too late", "<p>This page has expired.</p>", None
-    wanted = None if refusal else checkout_completion.action_url(call, session)
+    wanted = None if refusal else checkout_payment.action_url(call, session)
     if posted and wanted is not None:
         return "Authenticate", "<p>Your bank wants to know that it is you.</p>", wanted
     return "Pay", _form(call, session, refusal), None
@@ -49,7 +55,7 @@ def _pay(call: Call, session: Obj, fields: dict[str, str]) -> str:
     """Try to pay; says what was wrong."""
     try:
         method = _method(call, fields)
-        checkout_completion.pay(call, session, method["id"], fields.get("email") or None)
+        checkout_payment.pay(call, session, method["id"], fields.get("email") or None)
     except StripeError as error:
         if not error.keeps_work:
             call.store.rollback()
@@ -123,7 +129,7 @@ def complete(control: Control) -> Obj:
     email = control.body.get("email")
     method = control.body.get("payment_method", "pm_card_visa")
     try:
-        checkout_completion.pay(call, session, method, None if email is None else str(email))
+        checkout_payment.pay(call, session, method, None if email is None else str(email))
     except StripeError as error:
         if error.keeps_work:
             call.store.commit()

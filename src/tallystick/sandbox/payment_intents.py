@@ -7,7 +7,6 @@ from typing import Any, Final
 from tallystick.sandbox import (
     balance,
     bank_debits,
-    captures,
     confirmation,
     payment_methods,
     refunds,
@@ -132,7 +131,7 @@ def _new(call: Call, params: dict[str, Any], method: str | None) -> Obj:
         intent["payment_method_types"], {}, params.get("payment_method_options")
     )
     intent["shipping"] = whole_shipping(params.get("shipping"))
-    intent.update(_details(intent, params))
+    intent.update(details(intent, params))
     if intent["automatic_payment_methods"]:
         # The account's default configuration of payment methods: cards.
         configuration = f"pmc_1{ids.account}{ids.account}"
@@ -148,7 +147,7 @@ def _exclude(intent: Obj, excluded: list[str] | None) -> None:
         ]
 
 
-def _details(intent: Obj, params: dict[str, Any]) -> Obj:
+def details(intent: Obj, params: dict[str, Any]) -> Obj:
     """What the amount is made of, and the references to the customer's order."""
     values: Obj = {}
     if "amount_details" in params:
@@ -166,7 +165,7 @@ def _edited(call: Call, intent: Obj) -> Obj:
     """The intent's fields as the call's parameters make them; checks only what was sent."""
     params = call.params
     values: Obj = {name: params[name] for name in shape.PLAIN if name in params}
-    values |= _details(intent, params)
+    values |= details(intent, params)
     if "metadata" in values:
         values["metadata"] = merged_metadata(intent["metadata"], values["metadata"])
     if "shipping" in values:
@@ -242,84 +241,6 @@ def confirm(call: Call) -> Obj:
     return intent
 
 
-def capture(call: Call) -> Obj:
-    """POST /v1/payment_intents/{id}/capture: in full or, once, in part."""
-    intent, params = call.find("payment_intent"), call.params
-    if intent["status"] != "requires_capture":
-        raise unexpected(
-            intent,
-            f"This PaymentIntent could not be captured because it has a status of {intent['status']}. Only a"
-            " PaymentIntent with one of the following statuses may be captured: requires_capture.",
-        )
-    amount, final = _captured(call, intent)
-    names = ("statement_descriptor", "statement_descriptor_suffix")
-    values = {name: params[name] for name in names if name in params}
-    if "metadata" in params:
-        values["metadata"] = merged_metadata(intent["metadata"], params["metadata"])
-    call.store.change(intent, **values, **_details(intent, params))
-    captures.capture(call, intent, amount, final=final)
-    return intent
-
-
-def _captured(call: Call, intent: Obj) -> tuple[int, bool]:
-    """How much is captured, and whether the rest is let go of; more than one needs a card that allows it."""
-    capturable: int = intent["amount_capturable"]
-    amount: int = call.params.get("amount_to_capture", capturable)
-    if amount > capturable:
-        raise refused(
-            f"The amount_to_capture ({amount}) is greater than the amount that can be captured"
-            f" ({capturable}).",
-            code="amount_too_large",
-            param="amount_to_capture",
-        )
-    final: bool = call.params.get("final_capture", True)
-    nothing = amount == 0 and final and intent["amount_received"] > 0
-    if amount < 1 and not nothing:
-        raise invalid("Invalid positive integer", param="amount_to_capture", code="parameter_invalid_integer")
-    if not final:
-        charge = call.find("charge", intent["latest_charge"])
-        if charge["payment_method_details"]["card"]["multicapture"]["status"] != "available":
-            raise refused("This payment cannot be captured more than once.", param="final_capture")
-    return amount, final or amount == capturable
-
-
-def increment_authorization(call: Call) -> Obj:
-    """POST /v1/payment_intents/{id}/increment_authorization: hold more of a card that allows it."""
-    intent, params = call.find("payment_intent"), call.params
-    if intent["status"] != "requires_capture":
-        raise unexpected(
-            intent,
-            "This PaymentIntent's authorization could not be incremented because it has a status of"
-            f" {intent['status']}. Only a PaymentIntent with one of the following statuses may be"
-            " incremented: requires_capture.",
-        )
-    charge = call.find("charge", intent["latest_charge"])
-    details = charge["payment_method_details"]
-    if details["card"]["incremental_authorization"]["status"] != "available":
-        raise refused("This PaymentIntent is not eligible for incremental authorizations.")
-    amount = params["amount"]
-    if amount <= intent["amount"]:
-        raise refused(
-            f"The amount must be greater than the currently authorized amount ({intent['amount']}).",
-            param="amount",
-        )
-    shape.check_amount(amount, intent["currency"])
-    plain = ("description", "statement_descriptor")
-    values: Obj = {name: params[name] for name in plain if name in params}
-    if "metadata" in params:
-        values["metadata"] = merged_metadata(intent["metadata"], params["metadata"])
-    more = amount - intent["amount"]
-    capturable = intent["amount_capturable"] + more
-    call.store.change(
-        intent, amount=amount, amount_capturable=capturable, **values, **_details(intent, params)
-    )
-    card = {**details["card"], "amount_authorized": amount}
-    previous = call.store.change(charge, amount=amount, payment_method_details={**details, "card": card})
-    call.emit("payment_intent.amount_capturable_updated", intent)
-    call.emit("charge.updated", charge, previous)
-    return intent
-
-
 def cancel(call: Call) -> Obj:
     """POST /v1/payment_intents/{id}/cancel; an authorization is let go of."""
     intent = call.find("payment_intent")
@@ -375,17 +296,10 @@ def search_all(call: Call) -> Obj:
 
 ROUTES: Final = [
     Route("GET", "/v1/payment_intents/search", search_all, search.PARAMS),
-    Route(
-        "POST",
-        "/v1/payment_intents/{}/increment_authorization",
-        increment_authorization,
-        shape.INCREMENT,
-    ),
     Route("POST", "/v1/payment_intents", create, shape.CREATE),
     Route("GET", "/v1/payment_intents", list_all, shape.LIST),
     Route("GET", "/v1/payment_intents/{}", retrieve, shape.RETRIEVE),
     Route("POST", "/v1/payment_intents/{}", update, shape.UPDATE),
     Route("POST", "/v1/payment_intents/{}/confirm", confirm, shape.CONFIRM),
-    Route("POST", "/v1/payment_intents/{}/capture", capture, shape.CAPTURE),
     Route("POST", "/v1/payment_intents/{}/cancel", cancel, shape.CANCEL),
 ]

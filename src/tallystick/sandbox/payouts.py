@@ -9,23 +9,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tallystick import money
 from tallystick.sandbox import balance, bank_accounts
-from tallystick.sandbox.errors import invalid, missing, refused
-from tallystick.sandbox.lists import page
+from tallystick.sandbox.errors import refused
 from tallystick.sandbox.params import (
-    Params,
-    clearable,
-    created,
-    currency,
-    integer,
-    listing,
     merged_metadata,
-    metadata,
-    one_of,
-    text,
 )
-from tallystick.sandbox.routing import Route
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj, TableSpec
 
@@ -38,7 +26,7 @@ ADVANCE: Final = "advance_payout"
 FAIL: Final = "fail_payout"
 
 
-def _account(call: Call, code: str) -> Obj:
+def account(call: Call, code: str) -> Obj:
     """The account's own bank account in a currency, made when it is first needed."""
     number = call.sandbox.settings.payout_account
     ident = f"ba_1{call.sandbox.ids.account}{code}{number[-4:]}"
@@ -68,7 +56,7 @@ def _account(call: Call, code: str) -> Obj:
     )
 
 
-def _new(call: Call, amount: int, code: str, params: dict[str, Any], **values: Any) -> Obj:
+def new(call: Call, amount: int, code: str, params: dict[str, Any], **values: Any) -> Obj:
     """A payout, with its balance transaction; nothing is told yet."""
     payout: Obj = {
         "id": call.sandbox.ids.new("po"),
@@ -82,7 +70,7 @@ def _new(call: Call, amount: int, code: str, params: dict[str, Any], **values: A
         "created": call.now,
         "currency": code,
         "description": params.get("description"),
-        "destination": _account(call, code)["id"],
+        "destination": account(call, code)["id"],
         "failure_balance_transaction": None,
         "failure_code": None,
         "failure_message": None,
@@ -101,11 +89,11 @@ def _new(call: Call, amount: int, code: str, params: dict[str, Any], **values: A
         **values,
     }
     call.store.put(payout, {})
-    _book(call, payout, "payout", -amount, "balance_transaction")
+    book(call, payout, "payout", -amount, "balance_transaction")
     return payout
 
 
-def _book(call: Call, payout: Obj, kind: str, amount: int, field: str) -> Obj:
+def book(call: Call, payout: Obj, kind: str, amount: int, field: str) -> Obj:
     """Book the payout (already in settlement currency) and remember the transaction in ``field``."""
     txn = balance.enter(
         call,
@@ -119,36 +107,7 @@ def _book(call: Call, payout: Obj, kind: str, amount: int, field: str) -> Obj:
     return call.store.change(payout, **{field: txn["id"]})
 
 
-def create(call: Call) -> Obj:
-    """POST /v1/payouts: a manual payout."""
-    params = call.params
-    amount, code = params["amount"], params["currency"]
-    if amount < 1:
-        raise invalid("Invalid positive integer", param="amount", code="parameter_invalid_integer")
-    if "destination" in params and params["destination"] != _account(call, code)["id"]:
-        raise missing("external account", params["destination"], "destination")
-    if problem := _whole(amount, code):
-        raise invalid(problem, param="amount")
-    if amount > balance.available(call, code):
-        raise refused(
-            "You have insufficient funds in your Stripe account. One likely reason you have insufficient"
-            " funds is that your funds are automatically being paid out; try enabling manual payouts by"
-            " going to https://dashboard.stripe.com/account/payouts.",
-            code="balance_insufficient",
-            param="amount",
-        )
-    payout = _new(call, amount, code, params)
-    _begin(call, payout)
-    return payout
-
-
-def _whole(amount: int, code: str) -> str | None:
-    """HUF and TWD are paid out in whole units only, as ISK and UGX are charged."""
-    step = 100 if code in ("huf", "twd") else money.currency(code).step
-    return f"An amount in {code} must be a multiple of {step} minor units." if amount % step else None
-
-
-def _begin(call: Call, payout: Obj) -> None:
+def begin(call: Call, payout: Obj) -> None:
     call.emit("payout.created", payout)
     call.after(call.sandbox.settings.payout_delay, ADVANCE, payout["id"])
 
@@ -161,12 +120,12 @@ def pay_out(call: Call, code: str) -> Obj | None:
     if amount <= 0 or amount != balance.available(call, code):
         return None  # a payout's contents must add up to it: what cannot be paid whole waits
     members = _unpaid(call, code)
-    payout = _new(call, amount, code, {}, automatic=True, reconciliation_status="in_progress")
+    payout = new(call, amount, code, {}, automatic=True, reconciliation_status="in_progress")
     members.append(payout["balance_transaction"])
     call.store.hide(payout, members=members)
     for ident in members:
         call.store.hide(call.find("balance_transaction", ident), payout=payout["id"])
-    _begin(call, payout)
+    begin(call, payout)
     return payout
 
 
@@ -213,7 +172,7 @@ def fail(call: Call, payout: Obj, code: str = "could_not_process") -> None:
         raise refused(f"This payout has a status of {payout['status']}; it cannot fail.")
     call.sandbox.timers.take(ADVANCE, payout["id"])
     call.sandbox.timers.take(FAIL, payout["id"])
-    before = _book(call, payout, "payout_failure", payout["amount"], "failure_balance_transaction")
+    before = book(call, payout, "payout_failure", payout["amount"], "failure_balance_transaction")
     previous = call.store.change(
         payout,
         status="failed",
@@ -242,91 +201,3 @@ def _fail_timer(call: Call, ident: str) -> None:
 
 
 ACTIONS: Final = {balance.PAY_OUT: _pay_out_timer, ADVANCE: advance, FAIL: _fail_timer}
-
-
-# Calls
-
-
-def retrieve(call: Call) -> Obj:
-    """GET /v1/payouts/{id}."""
-    return call.find("payout")
-
-
-def update(call: Call) -> Obj:
-    """POST /v1/payouts/{id}: metadata only."""
-    payout = call.find("payout")
-    if "metadata" in call.params:
-        previous = call.store.change(
-            payout, metadata=merged_metadata(payout["metadata"], call.params["metadata"])
-        )
-        if previous:
-            call.emit("payout.updated", payout, previous)
-    return payout
-
-
-def cancel(call: Call) -> Obj:
-    """POST /v1/payouts/{id}/cancel: only while pending; the money comes back."""
-    payout = call.find("payout")
-    if payout["status"] != "pending" or payout["automatic"]:
-        raise refused("Payouts can only be canceled while they are pending and were created manually.")
-    call.sandbox.timers.take(ADVANCE, payout["id"])
-    before = _book(call, payout, "payout_cancel", payout["amount"], "failure_balance_transaction")
-    previous = call.store.change(payout, status="canceled")
-    call.emit("payout.canceled", payout, before | previous)
-    return payout
-
-
-def reverse(call: Call) -> Obj:
-    """POST /v1/payouts/{id}/reverse: a payout of the negative amount that takes a paid one back."""
-    payout = call.find("payout")
-    if payout["status"] != "paid" or payout["reversed_by"] or payout["original_payout"]:
-        raise refused("Only a paid payout that has not been reversed can be reversed.")
-    reversal = _new(call, -payout["amount"], payout["currency"], call.params, original_payout=payout["id"])
-    previous = call.store.change(payout, reversed_by=reversal["id"])
-    _begin(call, reversal)
-    call.emit("payout.updated", payout, previous)
-    return reversal
-
-
-def list_all(call: Call) -> Obj:
-    """GET /v1/payouts, by status, destination, and times."""
-    bounds = call.params.get("arrival_date", {})
-    return page(
-        call,
-        "payout",
-        "/v1/payouts",
-        matches=lambda payout: balance.within(payout["arrival_date"], bounds),
-        ignore=("arrival_date",),
-    )
-
-
-ROUTES: Final = [
-    Route(
-        "POST",
-        "/v1/payouts",
-        create,
-        Params(
-            {
-                "amount": integer,
-                "currency": currency,
-                "description": clearable(text()),
-                "destination": text(),
-                "metadata": metadata,
-                "method": one_of("instant", "standard"),
-                "source_type": one_of("bank_account", "card", "fpx"),
-                "statement_descriptor": text(22),
-            },
-            required=("amount", "currency"),
-        ),
-    ),
-    Route(
-        "GET",
-        "/v1/payouts",
-        list_all,
-        listing(arrival_date=created, created=created, destination=text(), status=text()),
-    ),
-    Route("GET", "/v1/payouts/{}", retrieve),
-    Route("POST", "/v1/payouts/{}", update, Params({"metadata": metadata})),
-    Route("POST", "/v1/payouts/{}/cancel", cancel),
-    Route("POST", "/v1/payouts/{}/reverse", reverse, Params({"metadata": metadata})),
-]

@@ -7,9 +7,7 @@ from typing import Any, Final
 from tallystick.sandbox import cards, confirmation, mandates, payment_methods
 from tallystick.sandbox import setup_intent_shape as shape
 from tallystick.sandbox.errors import StripeError, doc_url, invalid, refused
-from tallystick.sandbox.lists import page
-from tallystick.sandbox.params import Params, created, listing, merged_metadata, text
-from tallystick.sandbox.routing import Route
+from tallystick.sandbox.params import merged_metadata
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj, TableSpec
 from tallystick.sandbox.versions import AUTOMATIC_METHODS
@@ -19,7 +17,7 @@ TABLES: Final = [
     TableSpec("setup_attempt", "setup attempt", indexes=("setup_intent",)),
 ]
 
-_OPEN: Final = ("requires_payment_method", "requires_confirmation", "requires_action")
+OPEN: Final = ("requires_payment_method", "requires_confirmation", "requires_action")
 
 
 def make(call: Call, params: dict[str, Any]) -> Obj:
@@ -28,7 +26,7 @@ def make(call: Call, params: dict[str, Any]) -> Obj:
     ident = ids.new("seti")
     if params.get("customer"):
         call.find("customer", params["customer"])
-    method = _method(call, params, params.get("customer"))
+    method = method_of(call, params, params.get("customer"))
     automatic = _automatic(call, params)
     types = params.get("payment_method_types") or (list(shape.OFFERED) if automatic else ["card"])
     excluded = params.get("excluded_payment_method_types")
@@ -70,7 +68,7 @@ def _automatic(call: Call, params: dict[str, Any]) -> Obj | None:
     return {"allow_redirects": sent.get("allow_redirects", "always"), "enabled": True}
 
 
-def _method(call: Call, params: dict[str, Any], customer: str | None) -> str | None:
+def method_of(call: Call, params: dict[str, Any], customer: str | None) -> str | None:
     """The id of the payment method that was sent, made on the spot if need be."""
     if "payment_method_data" in params:
         if params.get("payment_method"):
@@ -242,122 +240,3 @@ def _attempt(call: Call, intent: Obj, status: str, error: Obj | None = None) -> 
 def unexpected(intent: Obj, message: str) -> StripeError:
     """400 ``setup_intent_unexpected_state``, with the SetupIntent inside."""
     return refused(message, code="setup_intent_unexpected_state", setup_intent=dict(intent))
-
-
-# Calls
-
-
-def create(call: Call) -> Obj:
-    """POST /v1/setup_intents; with ``confirm`` the attempt is part of it."""
-    params = call.params
-    shape.refuse_types(call)
-    if not params.get("confirm"):
-        for name in ("mandate_data", "return_url"):
-            if name in params:
-                raise invalid(f"You cannot provide `{name}` without setting `confirm` to true.", param=name)
-    intent = make(call, params)
-    if params.get("confirm"):
-        confirm_with(call, intent, params)
-    return intent
-
-
-def _edit(call: Call, intent: Obj) -> None:
-    """Change the intent as the call's parameters say."""
-    params = call.params
-    names = ("customer", "description", "excluded_payment_method_types", "payment_method_types")
-    values: Obj = {name: params[name] for name in names if name in params}
-    if values.get("customer"):
-        call.find("customer", values["customer"])
-    if "metadata" in params:
-        values["metadata"] = merged_metadata(intent["metadata"], params["metadata"])
-    types: list[str] = values.get("payment_method_types") or intent["payment_method_types"]
-    excluded = values.get("excluded_payment_method_types") or ()
-    values["payment_method_types"] = [kind for kind in types if kind not in excluded]
-    values["payment_method_options"] = shape.options(
-        values["payment_method_types"], intent["payment_method_options"], params.get("payment_method_options")
-    )
-    method = _method(call, params, values.get("customer", intent["customer"]))
-    if method or params.get("payment_method", "") is None:
-        values["payment_method"] = method
-        values["status"] = "requires_confirmation" if method else "requires_payment_method"
-        values["next_action"] = None
-    call.store.change(intent, **values)
-
-
-def update(call: Call) -> Obj:
-    """POST /v1/setup_intents/{id}."""
-    intent = call.find("setup_intent")
-    shape.refuse_types(call)
-    if intent["status"] not in _OPEN and set(call.params) - {"metadata", "description"}:
-        raise unexpected(
-            intent, f"You cannot update this SetupIntent because it has a status of {intent['status']}."
-        )
-    _edit(call, intent)
-    return intent
-
-
-def confirm(call: Call) -> Obj:
-    """POST /v1/setup_intents/{id}/confirm."""
-    intent = call.find("setup_intent")
-    if intent["status"] not in _OPEN:
-        already = "it has already succeeded" if intent["status"] == "succeeded" else "it has been canceled"
-        raise unexpected(intent, f"You cannot confirm this SetupIntent because {already}.")
-    _edit(call, intent)
-    confirm_with(call, intent, call.params)
-    return intent
-
-
-def cancel(call: Call) -> Obj:
-    """POST /v1/setup_intents/{id}/cancel."""
-    intent = call.find("setup_intent")
-    if intent["status"] not in _OPEN:
-        raise unexpected(
-            intent,
-            f"You cannot cancel this SetupIntent because it has a status of {intent['status']}. Only a"
-            f" SetupIntent with one of the following statuses may be canceled: {', '.join(_OPEN)}.",
-        )
-    call.store.change(
-        intent,
-        status="canceled",
-        cancellation_reason=call.params.get("cancellation_reason"),
-        next_action=None,
-    )
-    call.emit("setup_intent.canceled", intent)
-    return intent
-
-
-def retrieve(call: Call) -> Obj:
-    """GET /v1/setup_intents/{id}; a wrong client_secret finds nothing."""
-    intent = call.find("setup_intent")
-    secret = call.params.get("client_secret")
-    if secret is not None and secret != intent["client_secret"]:
-        raise invalid(
-            "The client_secret provided does not match the client_secret associated with the SetupIntent.",
-            param="client_secret",
-            code="setup_intent_invalid_parameter",
-        )
-    return intent
-
-
-def list_all(call: Call) -> Obj:
-    """GET /v1/setup_intents."""
-    return page(call, "setup_intent", "/v1/setup_intents")
-
-
-def list_attempts(call: Call) -> Obj:
-    """GET /v1/setup_attempts: those of one SetupIntent."""
-    call.find("setup_intent", call.params["setup_intent"], param="setup_intent")
-    return page(call, "setup_attempt", "/v1/setup_attempts")
-
-
-_ATTEMPTS: Final = Params(listing(created=created, setup_intent=text()).fields, required=("setup_intent",))
-
-ROUTES: Final = [
-    Route("POST", "/v1/setup_intents", create, shape.CREATE),
-    Route("GET", "/v1/setup_intents", list_all, shape.LIST),
-    Route("GET", "/v1/setup_intents/{}", retrieve, shape.RETRIEVE),
-    Route("POST", "/v1/setup_intents/{}", update, shape.UPDATE),
-    Route("POST", "/v1/setup_intents/{}/confirm", confirm, shape.CONFIRM),
-    Route("POST", "/v1/setup_intents/{}/cancel", cancel, shape.CANCEL),
-    Route("GET", "/v1/setup_attempts", list_attempts, _ATTEMPTS),
-]

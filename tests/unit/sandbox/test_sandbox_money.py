@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tallystick import money
-from tallystick.sandbox import balance, confirmation, families, payment_intents, refunds
+from tallystick.sandbox import (
+    balance,
+    confirmation,
+    families,
+    payment_intent_captures,
+    payment_intents,
+    refunds,
+)
 from tallystick.sandbox.clock import ManualClock
 from tallystick.sandbox.errors import StripeError
 from tallystick.sandbox.settings import Settings
@@ -103,7 +110,7 @@ def apply(sandbox: Sandbox, clock: ManualClock, operation: tuple[Any, ...]) -> N
             run(sandbox, refunds.create, params={"payment_intent": ident, **amount})
         elif kind == "capture":
             amount = {} if rest[1] is None else {"amount_to_capture": rest[1]}
-            run(sandbox, payment_intents.capture, ids=(ident,), params=amount)
+            run(sandbox, payment_intent_captures.capture, ids=(ident,), params=amount)
         elif kind == "cancel":
             run(sandbox, payment_intents.cancel, ids=(ident,))
         else:

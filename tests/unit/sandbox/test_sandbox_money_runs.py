@@ -15,9 +15,12 @@ from tallystick.sandbox import (
     bank_debits,
     charges,
     confirmation,
+    dispute_calls,
     disputes,
     families,
+    payment_intent_captures,
     payment_intents,
+    payout_calls,
     payouts,
     refunds,
     topups,
@@ -148,7 +151,7 @@ class Run:
             params: dict[str, Any] = {"final_capture": self.dice.random() < 0.5}
             if self.dice.random() < 0.7:
                 params["amount_to_capture"] = self.dice.randint(1, max(1, intent["amount_capturable"]))
-            self.run(payment_intents.capture, ids=(intent["id"],), params=params)
+            self.run(payment_intent_captures.capture, ids=(intent["id"],), params=params)
 
     def cancel(self) -> None:
         intent = self.some("payment_intent")
@@ -169,7 +172,9 @@ class Run:
         intent = self.some("payment_intent")
         if intent is not None:
             more = intent["amount"] + 100 * self.dice.randint(1, 50)
-            self.run(payment_intents.increment_authorization, ids=(intent["id"],), params={"amount": more})
+            self.run(
+                payment_intent_captures.increment_authorization, ids=(intent["id"],), params={"amount": more}
+            )
 
     def dispute(self) -> None:
         charge = self.some("charge")
@@ -185,7 +190,7 @@ class Run:
                 ("winning_evidence", "losing_evidence", "escalate_inquiry_evidence", "words")
             )
             evidence = {"evidence": {"uncategorized_text": text}}
-            self.run(disputes.update, ids=(dispute["id"],), params=evidence)
+            self.run(dispute_calls.update, ids=(dispute["id"],), params=evidence)
             if self.dice.random() < 0.3:
                 part = self.dice.randint(0, dispute["amount"])
                 self.run(lambda call: disputes.settle(call, call.find("dispute", dispute["id"]), "won", part))
@@ -205,10 +210,10 @@ class Run:
         code = self.dice.choice(("usd", "eur"))
         params = {"amount": self.dice.randint(1, 20_000), "currency": code}
         if self.dice.random() < 0.5:
-            self.run(payouts.create, params=params)
+            self.run(payout_calls.create, params=params)
             made = self.some("payout")
             if made is not None and made["status"] == "pending":
-                self.run(payouts.cancel, ids=(made["id"],))
+                self.run(payout_calls.cancel, ids=(made["id"],))
         else:
             self.run(lambda call: payouts.pay_out(call, code))
 
@@ -219,9 +224,9 @@ class Run:
             if how < 0.4:
                 self.run(lambda call: payouts.fail(call, call.find("payout", payout["id"])))
             elif how < 0.8:
-                self.run(payouts.cancel, ids=(payout["id"],))
+                self.run(payout_calls.cancel, ids=(payout["id"],))
             else:
-                self.run(payouts.reverse, ids=(payout["id"],))
+                self.run(payout_calls.reverse, ids=(payout["id"],))
 
     def topup(self) -> None:
         self.run(topups.create, params={"amount": self.amount("usd"), "currency": "usd"})
