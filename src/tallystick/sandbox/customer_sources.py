@@ -31,7 +31,7 @@ def add(call: Call, customer: Obj, source: str) -> Obj:
 def view(method: Obj) -> Obj:
     """A payment method as the card that it is."""
     shown = tokens.card_source(method)
-    del shown["wallet"]  # charges show it, sources do not
+    shown.pop("wallet", None)  # charges show it, sources do not
     return {**shown, "customer": method["customer"], "metadata": method["metadata"]}
 
 
