@@ -193,10 +193,12 @@ class Api:
     def _failed(self, request: Request, error: StripeError) -> tuple[int, bytes]:
         if request.is_v2:
             return error.status, orjson.dumps({"error": _v2_error(error)}, option=orjson.OPT_INDENT_2)
-        account = self._sandbox.account_id
-        log_url = f"https://dashboard.stripe.com/{account}/test/workbench/logs?object={request.id}"
-        body = {"error": {**error.body, "request_log_url": log_url}}
-        inner = versions.render(body["error"], request.version, self._sandbox)
+        body = error.body
+        if error.status != 401:  # else nobody knows whose log it would be
+            account = self._sandbox.account_id
+            log_url = f"https://dashboard.stripe.com/{account}/test/workbench/logs?object={request.id}"
+            body = {**body, "request_log_url": log_url}
+        inner = versions.render(body, request.version, self._sandbox)
         return error.status, orjson.dumps({"error": inner}, option=orjson.OPT_INDENT_2)
 
     async def _latency(self) -> None:
