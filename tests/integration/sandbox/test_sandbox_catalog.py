@@ -172,3 +172,20 @@ async def test_tax_rates_and_ids(sdk: Sdk, raw: Raw, hooked: Receiver) -> None:
     source, _, _ = await raw("GET", f"/v1/customers/{customer.id}/sources/{shown.default_source}")
     assert source == 200
     await hooked.until("customer.source.created", "customer.tax_id.created", "customer.tax_id.deleted")
+
+
+async def test_a_cash_balance_is_funded(sdk: Sdk, hooked: Receiver) -> None:
+    customer = await sdk("customers.create", {"name": "Ada"})
+    assert (await sdk("customers.cash_balance.retrieve", customer.id)).available is None
+    for code, amount in (("usd", 1000), ("eur", 500), ("usd", 20), ("gbp", 7), ("jpy", 8)):
+        txn = await sdk(
+            "test_helpers.customers.fund_cash_balance", customer.id, {"amount": amount, "currency": code}
+        )
+        assert txn.net_amount == amount
+    balance = await sdk("customers.cash_balance.retrieve", customer.id)
+    assert (balance.available["usd"], balance.available["eur"]) == (1020, 500)
+    listed = await sdk("customers.cash_balance_transactions.list", customer.id, {"limit": 3})
+    assert [item.ending_balance for item in listed.data] == [8, 7, 1020]
+    one = await sdk("customers.cash_balance_transactions.retrieve", customer.id, listed.data[0].id)
+    assert one.funded.bank_transfer.type == "jp_bank_transfer"
+    await hooked.until("customer_cash_balance_transaction.created", "cash_balance.funds_available")
