@@ -17,7 +17,7 @@ from tallystick.sandbox import (
     invoice_params,
     invoice_totals,
     item_params,
-    subscription_life,
+    subscription_preview,
     tax_ids,
 )
 from tallystick.sandbox.errors import invalid, refused
@@ -43,25 +43,27 @@ from tallystick.sandbox.store import Obj
 def create(call: Call) -> Obj:
     """The preview that the parameters ask for."""
     params = call.params
-    if "subscription" in params:
-        return _of_subscription(call, params["subscription"])
     with call.store.tentative():
         quiet = replace(call, quiet=True)
+        if "subscription" in params:
+            subscription = call.find("subscription", params["subscription"], param="subscription")
+            params = {**params, "customer": subscription["customer"]}
         customer = _customer(quiet, params)
         here = quiet.living_in(customer["test_clock"])
+        if "subscription" in params or "subscription_details" in params:
+            return shown(here, _of_subscription(here, customer, params))
         return shown(here, _drafted(here, customer, params))
 
 
-def _of_subscription(call: Call, ident: str) -> Obj:
-    """The next invoice of a subscription's cycle."""
-    subscription = call.find("subscription", ident)
-    if set(call.params) - {"subscription", "customer", "preview_mode"}:
-        raise invalid("A subscription is previewed as it stands; leave the other parameters out.",
-                      param="subscription")  # fmt: skip
-    here = call.living_in(subscription["test_clock"])
-    items = here.store.tables["subscription_item"].having("subscription", ident)
-    moment = min(item["current_period_end"] for item in items)
-    return subscription_life.preview(here, subscription, moment)
+def _of_subscription(call: Call, customer: Obj, params: dict[str, Any]) -> Obj:
+    """The next invoice of a subscription, as it stands or as ``subscription_details`` would change it."""
+    subscription = call.find("subscription", params["subscription"]) if "subscription" in params else None
+    code = subscription["currency"] if subscription else customer["currency"] or params.get("currency", "usd")
+    bound = subscription["id"] if subscription else None
+    waiting = invoice_items.pending(call, customer["id"], code, bound)
+    for index, sent in enumerate(params.get("invoice_items", ())):
+        waiting = _with_item(call, customer, (code, waiting), sent, f"invoice_items[{index}]")
+    return subscription_preview.of(call, customer, subscription, params)
 
 
 def _customer(call: Call, params: dict[str, Any]) -> Obj:
@@ -171,6 +173,7 @@ _FIELDS: Final[dict[str, Check]] = {
     ),
     "preview_mode": one_of("next", "recurring"),
     "subscription": text(),
+    "subscription_details": subscription_preview.DETAILS,
 }
 
 ROUTES: Final = [

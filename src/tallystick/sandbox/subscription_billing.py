@@ -202,7 +202,7 @@ def collect(call: Call, subscription: Obj, invoice: Obj, behavior: str) -> Obj:
 
     A declined payment is kept, unless ``error_if_incomplete`` asks for the error (402).
     """
-    if subscription["collection_method"] == "send_invoice":
+    if subscription["collection_method"] == "send_invoice" or call.quiet:
         return invoice
     first = invoice["billing_reason"] == "subscription_create"
     waits = behavior == "default_incomplete"
@@ -219,7 +219,7 @@ def collect(call: Call, subscription: Obj, invoice: Obj, behavior: str) -> Obj:
 
 def bill_update(call: Call, subscription: Obj, billed: Sequence[Line], behavior: str) -> Obj:
     """An invoice at once for a change: these lines and what is pending."""
-    if behavior != "default_incomplete":
+    if behavior != "default_incomplete" and not call.quiet:
         need_method(call, subscription)
     invoice = make(call, subscription, billed, "subscription_update")
     collect(call, subscription, invoice, behavior)
@@ -253,7 +253,7 @@ def bill_final(call: Call, subscription: Obj, billed: Sequence[Line]) -> None:
     if not any(line.amount for line in billed) and not pending(call, subscription):
         return
     invoice = make(call, subscription, billed, "subscription_update")
-    if subscription["collection_method"] == "charge_automatically":
+    if subscription["collection_method"] == "charge_automatically" and not call.quiet:
         invoice_finalisation.finalise(call, invoice, auto_advance=False)
         if invoice["status"] == "open" and terms.paying_method(call, subscription):
             invoice_collection.attempt(call, invoice, off_session=True)

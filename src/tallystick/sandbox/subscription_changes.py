@@ -160,10 +160,18 @@ def _add(call: Call, subscription: Obj, wanted: dict[str, Any], name: str, plan:
             code="parameter_missing",
         )
     period = _period(subscription, price, plan.moment)
+    held = [
+        item
+        for item in items.of(call, subscription)
+        if items.interval(item["price"]) == items.interval(price)
+    ]
+    renews = bool(held) and all(item["current_period_end"] <= plan.moment for item in held)
+    if renews:  # at the very instant of a renewal, which will bill it with the others
+        period = plan.moment, plan.moment
     item = items.new(call, subscription, wanted, price, period)
     if wanted.get("discounts"):
         discount_item(call, subscription, item, wanted["discounts"])
-    if not items.metered(item) and subscription["trial_end"] is None:
+    if not items.metered(item) and not renews and not _trialing(subscription, plan.moment):
         plan.touched.append(item)
     return item
 
@@ -416,7 +424,6 @@ def resume(call: Call, subscription: Obj) -> Obj:
                 billing.pend(call, subscription, line)
     items.show(call, subscription)
     if plan.regular:
-        billing.need_method(call, subscription)
         invoice = billing.bill_update(call, subscription, plan.regular, "allow_incomplete")
         if invoice["status"] != "paid":
             _say(call, subscription, before)

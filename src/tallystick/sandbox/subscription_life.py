@@ -7,6 +7,7 @@ ahead), "Smart retries" (what follows the last failed payment is a setting).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from tallystick.sandbox import invoice_finalisation, invoice_payments, periods
@@ -30,6 +31,10 @@ _NAMES: Final = (CYCLE, TRIAL_WILL_END, UPCOMING, CANCEL, RESUME)
 _FIRST_PAYMENT: Final = 23 * 3_600
 _BEFORE_TRIAL_END: Final = 3 * terms.DAY
 _RENEWING: Final = ("active", "trialing", "past_due", "unpaid")
+
+
+BEFORE_RENEWAL: Final[list[Callable[[Call, Obj], None]]] = []
+"""What changes a subscription at the instant of its renewal, before it is billed: a schedule's next phase."""
 
 
 def wind(call: Call, subscription: Obj) -> None:
@@ -73,7 +78,14 @@ def cycle(call: Call, ident: str) -> None:
     subscription = _living(call, ident)
     if subscription is None or subscription["status"] not in _RENEWING:
         return
+    for prepare in BEFORE_RENEWAL:
+        prepare(call, subscription)
+    if subscription["status"] in ENDED:
+        return
     moment = min(item["current_period_end"] for item in items.of(call, subscription))
+    if moment > call.now + 1:  # a phase has begun a new period; a real clock may ring a moment early
+        wind(call, subscription)
+        return
     ends = subscription["cancel_at"]
     if ends is not None and ends <= moment:
         _end_at(call, subscription)
@@ -83,7 +95,7 @@ def cycle(call: Call, ident: str) -> None:
         wind(call, subscription)
         return
     before = dict(subscription)
-    billed = _renew(call, subscription, moment)
+    billed = renewal(call, subscription, moment)
     items.show(call, subscription)
     if trial_over:
         call.store.change(subscription, status="active")
@@ -94,7 +106,7 @@ def cycle(call: Call, ident: str) -> None:
     wind(call, subscription)
 
 
-def _renew(call: Call, subscription: Obj, moment: int) -> list[lines.Line]:
+def renewal(call: Call, subscription: Obj, moment: int) -> list[lines.Line]:
     """Move the items whose period is over into their next one; returns what that bills."""
     billed: list[lines.Line] = []
     ends = subscription["cancel_at"]
@@ -146,7 +158,7 @@ def upcoming(call: Call, ident: str) -> None:
 def preview(call: Call, subscription: Obj, moment: int) -> Obj:
     """What the invoice of the renewal at ``moment`` would be like, with what is used until now."""
     with call.store.tentative():
-        return billing.upcoming(call, subscription, _renew(call, subscription, moment))
+        return billing.upcoming(call, subscription, renewal(call, subscription, moment))
 
 
 # Trials

@@ -171,6 +171,18 @@ def advance(call: Call, ident: str) -> None:
     _wind(call, schedule)
 
 
+def phase_due(call: Call, subscription: Obj) -> None:
+    """Before a renewal: begin the phase that is due at the same instant, so that its price is billed."""
+    schedule = call.store.get(KIND, subscription["schedule"] or "")
+    if schedule is None or schedule["status"] != "active":
+        return
+    if schedule["current_phase"]["end_date"] <= call.now and call.sandbox.timers.take(PHASE, schedule["id"]):
+        advance(call, schedule["id"])
+
+
+life.BEFORE_RENEWAL.append(phase_due)
+
+
 def expiring(call: Call, ident: str) -> None:
     """Timer: seven days before the last phase is over."""
     schedule = call.store.get(KIND, ident)
@@ -250,19 +262,9 @@ def _apply(call: Call, schedule: Obj, phase: Obj, proration: str) -> None:
     subscription = call.find("subscription", schedule["subscription"])
     if subscription["status"] in ENDED:
         return
-    held = {item["price"]["id"]: item for item in items.of(call, subscription)}
-    wanted = {item["price"]: item for item in phase["items"]}
-    sent = [
-        {**_item(item), "id": held[price]["id"]} if price in held else _item(item)
-        for price, item in wanted.items()
-    ]
-    for entry in sent:
-        if "id" in entry:
-            del entry["price"]
-    sent += [{"id": item["id"], "deleted": True} for price, item in held.items() if price not in wanted]
     params = {
         **_params(schedule, phase),
-        "items": sent,
+        "items": _item_changes(items.of(call, subscription), phase["items"]),
         "proration_behavior": proration,
         "payment_behavior": "allow_incomplete",
     }
@@ -274,15 +276,40 @@ def _apply(call: Call, schedule: Obj, phase: Obj, proration: str) -> None:
     changes.update(replace(call, params=params, ids=(subscription["id"],)), subscription)
 
 
+def _item_changes(held: list[Obj], wanted: list[Obj]) -> list[dict[str, Any]]:
+    """What turns the items held into those of a phase: kept by price, else changed, added, deleted."""
+    prices = {item["price"] for item in wanted}
+    by_price = {item["price"]["id"]: item for item in held}
+    spare = [item for item in held if item["price"]["id"] not in prices]
+    sent = []
+    for item in wanted:
+        entry = _item(item)
+        old = by_price.get(item["price"])
+        if old is not None:
+            del entry["price"]
+        elif spare:
+            old = spare.pop(0)
+        sent.append({**entry, "id": old["id"]} if old is not None else entry)
+    return sent + [{"id": item["id"], "deleted": True} for item in spare]
+
+
 def _complete(call: Call, schedule: Obj) -> None:
-    """The last phase is over: the subscription is canceled, or goes on by itself."""
-    if schedule["end_behavior"] == "release":
-        _release(call, schedule)
-        return
-    previous = call.store.change(schedule, status="completed", completed_at=call.now, current_phase=None)
-    _wind(call, schedule)
+    """The last phase is over: the subscription is canceled, or goes on by itself (``release``)."""
     subscription = call.find("subscription", schedule["subscription"])
-    if subscription["status"] not in ENDED:
+    released = schedule["end_behavior"] == "release"
+    previous = call.store.change(
+        schedule,
+        status="completed",
+        completed_at=call.now,
+        current_phase=None,
+        released_subscription=subscription["id"] if released else None,
+        subscription=None if released else subscription["id"],
+    )
+    _wind(call, schedule)
+    if released:
+        before = call.store.change(subscription, schedule=None)
+        call.emit("customer.subscription.updated", subscription, before)
+    elif subscription["status"] not in ENDED:
         life.end(call, subscription, subscription["cancellation_details"], invoice_now=True)
     call.emit("subscription_schedule.completed", schedule)
     call.emit("subscription_schedule.updated", schedule, previous)

@@ -51,7 +51,8 @@ class World:
         while self.now < goal:
             self.now = min(goal, self.now + 28 * DAY)
             await self.sdk("test_helpers.test_clocks.advance", self.clock, {"frozen_time": self.now})
-            while (await self.sdk("test_helpers.test_clocks.retrieve", self.clock)).status != "ready":
+            clock = ("test_helpers.test_clocks.retrieve", self.clock)
+            while (await self.sdk(*clock)).status != "ready":  # noqa: ASYNC110 - another process would poll too
                 await asyncio.sleep(0.005)
 
     async def get(self, subscription: Any, *expand: str) -> Any:
@@ -545,3 +546,116 @@ async def test_the_customer_takes_its_subscriptions_along(world: World) -> None:
     types = await world.types(("customer", "test_helpers"))
     assert types[-1] == "test_helpers.test_clock.deleted"
     assert {"customer.subscription.deleted", "customer.deleted"} == set(types[-3:-1])
+
+
+async def test_previews_change_nothing_and_tell_what_would_be_billed(world: World) -> None:
+    price, dear = await world.price(1000), await world.price(3000)
+    new = {"customer": world.customer, "subscription_details": {"items": [{"price": price, "quantity": 3}]}}
+    fresh = await world.sdk("invoices.create_preview", new)
+    assert (fresh.total, fresh.status, fresh.billing_reason) == (3000, "draft", "subscription_create")
+    subscription = await world.subscribe(price)
+    await world.advance(31 * DAY // 2)
+    asked: dict[str, Any] = {"subscription": subscription.id}
+    plain = await world.sdk("invoices.create_preview", asked)
+    assert (plain.total, plain.period_end) == (1000, 1_738_368_000)
+    before = await world.types(("",))
+    items = [{"id": subscription["items"].data[0].id, "price": dear}]
+    later = await world.sdk("invoices.create_preview", {**asked, "subscription_details": {"items": items}})
+    assert sorted(line.amount for line in later.lines.data) == [-500, 1500, 3000]
+    now = {"items": items, "proration_behavior": "always_invoice"}
+    at_once = await world.sdk("invoices.create_preview", {**asked, "subscription_details": now})
+    assert (at_once.total, at_once.billing_reason) == (1000, "subscription_update")
+    recurring = await world.sdk(
+        "invoices.create_preview",
+        {**asked, "preview_mode": "recurring", "subscription_details": {"items": items}},
+    )
+    assert recurring.total == 3000
+    ended = await world.sdk(
+        "invoices.create_preview", {**asked, "subscription_details": {"cancel_now": True}}
+    )
+    assert ended.total == -500
+    with pytest.raises(stripe.InvalidRequestError, match="No upcoming invoices"):
+        await world.sdk(
+            "invoices.create_preview", {**asked, "subscription_details": {"cancel_at_period_end": True}}
+        )
+    assert await world.types(("",)) == before
+    assert (await world.get(subscription)).to_dict() == subscription.to_dict()
+    await world.sdk("subscriptions.update", subscription.id, {**now})
+    assert (await world.invoices(subscription))[-1].total == at_once.total
+
+
+async def test_a_schedule_and_its_phases(world: World) -> None:
+    cheap, dear = await world.price(1000), await world.price(2000)
+    schedule = await world.sdk(
+        "subscription_schedules.create",
+        {
+            "customer": world.customer,
+            "start_date": START + DAY,
+            "end_behavior": "release",
+            "phases": [
+                {"items": [{"price": cheap}], "duration": {"interval": "month"}},
+                {
+                    "items": [{"price": dear, "quantity": 2}],
+                    "duration": {"interval": "month", "interval_count": 2},
+                    "proration_behavior": "none",
+                },
+            ],
+        },
+    )
+    assert (schedule.status, schedule.subscription) == ("not_started", None)
+    await world.advance(2 * DAY)
+    schedule = await world.sdk("subscription_schedules.retrieve", schedule.id, {"expand": ["subscription"]})
+    assert (schedule.status, schedule.subscription.status) == ("active", "active")
+    subscription = schedule.subscription
+    await world.advance(31 * DAY)
+    changed = await world.get(subscription)
+    assert (changed["items"].data[0].price.id, changed["items"].data[0].quantity) == (dear, 2)
+    await world.advance(65 * DAY)
+    done = await world.sdk("subscription_schedules.retrieve", schedule.id)
+    assert (done.status, done.released_subscription) == ("completed", subscription.id)
+    assert [invoice.total for invoice in await world.invoices(subscription)] == [1000, 4000, 4000, 4000]
+    assert await world.types(("subscription_schedule",)) == [
+        "subscription_schedule.created",
+        "subscription_schedule.updated",
+        "subscription_schedule.updated",
+        "subscription_schedule.expiring",
+        "subscription_schedule.completed",
+        "subscription_schedule.updated",
+    ]
+
+
+async def test_a_schedule_made_of_a_subscription(world: World) -> None:
+    cheap, dear = await world.price(1000), await world.price(2000)
+    subscription = await world.subscribe(cheap)
+    schedule = await world.sdk("subscription_schedules.create", {"from_subscription": subscription.id})
+    assert (await world.get(subscription)).schedule == schedule.id
+    first = schedule.phases[0]
+    updated = await world.sdk(
+        "subscription_schedules.update",
+        schedule.id,
+        {
+            "end_behavior": "cancel",
+            "phases": [
+                {"items": [{"price": cheap}], "start_date": first.start_date, "end_date": first.end_date},
+                {"items": [{"price": dear}], "duration": {"interval": "month"}},
+            ],
+        },
+    )
+    assert len(updated.phases) == 2
+    await world.advance(33 * DAY)
+    assert (await world.invoices(subscription))[-1].total == 2000
+    await world.advance(30 * DAY)
+    assert (await world.get(subscription)).status == "canceled"
+    assert (await world.sdk("subscription_schedules.retrieve", schedule.id)).status == "completed"
+
+    other = await world.subscribe(cheap)
+    schedule = await world.sdk("subscription_schedules.create", {"from_subscription": other.id})
+    released = await world.sdk("subscription_schedules.release", schedule.id)
+    assert (released.status, released.released_subscription) == ("released", other.id)
+    schedule = await world.sdk("subscription_schedules.create", {"from_subscription": other.id})
+    canceled = await world.sdk("subscription_schedules.cancel", schedule.id)
+    assert (canceled.status, (await world.get(other)).status) == ("canceled", "canceled")
+    with pytest.raises(stripe.InvalidRequestError, match="canceled"):
+        await world.sdk("subscription_schedules.release", schedule.id)
+    listed = await world.sdk("subscription_schedules.list", {"customer": world.customer})
+    assert len(listed.data) == 3
