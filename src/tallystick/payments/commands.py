@@ -9,7 +9,7 @@ idempotency key, or the webhook, brings the result.
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final, Literal, NoReturn
 
@@ -30,6 +30,7 @@ from tallystick.idempotency import Claim
 from tallystick.money import CURRENCIES, charge_problem
 from tallystick.payments.reading import OUR_METADATA, Payment, get_payment
 from tallystick.payments.reports import intent_report
+from tallystick.payments.status import PaymentStatus
 from tallystick.payments.store import apply_payments
 from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer, UnavailableError
 from tallystick.stripe_gateway.client import StripeGateway
@@ -37,7 +38,7 @@ from tallystick.stripe_gateway.payloads import PAYMENT_METADATA, PaymentIntent
 
 CaptureMethod = Literal["automatic", "manual"]
 
-_STRIPE_KEEPS_KEYS: Final = timedelta(hours=23)
+STRIPE_KEEPS_KEYS: Final = timedelta(hours=23)
 """Stripe forgets an idempotency key after 24 hours: from then on a retry would be a second payment."""
 
 _INSERT: Final = text("""
@@ -56,9 +57,12 @@ _FORGET: Final = text("""
 DELETE FROM payments WHERE id = :id AND status = 'unknown' AND stripe_payment_intent IS NULL
 """)
 
-_TOO_OLD: Final = text("""
-SELECT id FROM payments
- WHERE id = :id AND stripe_payment_intent IS NULL AND created_at < now() - CAST(:age AS interval)
+_BEGUN: Final = text("""
+SELECT stripe_payment_intent, created_at < now() - CAST(:age AS interval) AS old FROM payments WHERE id = :id
+""")
+
+_OF_INTENT: Final = text("""
+SELECT id FROM payments WHERE stripe_payment_intent = :intent
 """)
 
 
@@ -98,8 +102,9 @@ async def create(engine: AsyncEngine, stripe: StripeGateway, order: NewPayment, 
     async with engine.begin() as connection:
         await claim.start(connection, payment_id)
         fresh = await _insert(connection, payment_id, order, livemode=stripe.livemode)
-        if not fresh:
-            await _refuse_late_retry(connection, payment_id)
+        begun = None if fresh else await _begun(connection, payment_id)
+    if begun is not None:
+        return await _answer_again(engine, stripe, payment_id, begun, order)
     key = f"tallystick-{payment_id}-create"
     try:
         answer = await stripe.create_payment_intent(_create_params(payment_id, order), key)
@@ -164,6 +169,20 @@ async def cancel(
     return await _settle(engine, payment_id, stripe.cancel_payment_intent(intent, params, key))
 
 
+def still_unknown(
+    error: RefusedError | UnavailableError | StripeAccessError, **ids: str
+) -> UnavailableError | StripeAccessError:
+    """What a caller hears when Stripe did not show what became of an earlier request; ``ids`` go with it.
+
+    That Stripe refuses to show it decides nothing: the key may be of another account than it was then.
+    """
+    if isinstance(error, RefusedError):
+        detail = "Stripe does not show what became of the first request."
+        error = UnavailableError(detail, outcome_unknown=True)
+    error.extra.update(ids)
+    return error
+
+
 def check_order(order: NewPayment) -> None:
     """What can be said without Stripe; raises InvalidRequestError and its kin."""
     if order.currency not in CURRENCIES:
@@ -225,13 +244,45 @@ async def _insert(connection: AsyncConnection, payment_id: str, order: NewPaymen
     return (await connection.execute(_INSERT, row)).first() is not None
 
 
-async def _refuse_late_retry(connection: AsyncConnection, payment_id: str) -> None:
-    parameters = {"id": payment_id, "age": _STRIPE_KEEPS_KEYS}
-    if (await connection.execute(_TOO_OLD, parameters)).first() is not None:
+async def _begun(connection: AsyncConnection, payment_id: str) -> str | None:
+    """The PaymentIntent that the row has: then another must never be made. None when it has none yet.
+
+    Raises InvalidStateError where there may be one that Stripe's idempotency key no longer leads to.
+    """
+    parameters = {"id": payment_id, "age": STRIPE_KEEPS_KEYS}
+    row = (await connection.execute(_BEGUN, parameters)).one()
+    if row.stripe_payment_intent is None and row.old:
         raise InvalidStateError(
             "The first request is too long ago to be repeated safely; read the payment instead.",
             extra={"payment_id": payment_id},
         )
+    intent: str | None = row.stripe_payment_intent
+    return intent
+
+
+async def _answer_again(
+    engine: AsyncEngine, stripe: StripeGateway, payment_id: str, intent: str, order: NewPayment
+) -> Payment:
+    """The answer to a creation whose first answer was lost, from its PaymentIntent as it stands now.
+
+    If it was to be paid and the attempt failed, that is a decline, as it was in the first answer: a caller
+    who looks no further than the HTTP status must not take it for a payment.
+    """
+    try:
+        answer = await stripe.retrieve_payment_intent(intent)
+    except (RefusedError, UnavailableError, StripeAccessError) as error:
+        raise still_unknown(error, payment_id=payment_id) from error
+    payment = await _store(engine, payment_id, answer)
+    if order.confirm and payment.status is PaymentStatus.REQUIRES_PAYMENT_METHOD and payment.last_error:
+        raise PaymentDeclinedError(_decline(payment.last_error, answer), payment)
+    return payment
+
+
+def _decline(last_error: dict[str, str], intent: StripeAnswer) -> DeclinedError:
+    """The decline that a PaymentIntent remembers, as Stripe's answer to the attempt had it."""
+    names = {"stripe_code": "code", "decline_code": "decline_code", "advice_code": "advice_code"}
+    extra = {ours: last_error[name] for ours, name in names.items() if name in last_error}
+    return DeclinedError(last_error.get("message", "Stripe gave no reason."), intent=intent, extra=extra)
 
 
 async def _begin(engine: AsyncEngine, payment_id: str, claim: Claim) -> str:
@@ -273,13 +324,18 @@ async def _raise_as_it_stands(
 
 
 async def _store(engine: AsyncEngine, payment_id: str, answer: StripeAnswer) -> Payment:
+    """Store what Stripe says of the payment, whatever its metadata says by now; returns how it stands."""
     try:
         report = intent_report(PaymentIntent.read(answer.object), at=answer.at, source="")
     except PayloadError as error:
         raise UnavailableError("Stripe's answer cannot be read.", outcome_unknown=True) from error
     async with engine.begin() as connection:
-        await apply_payments(connection, [report])
-        return await get_payment(connection, payment_id)
+        await apply_payments(connection, [replace(report, id=payment_id)])
+        intent = {"intent": report.stripe_payment_intent}
+        kept = (await connection.execute(_OF_INTENT, intent)).scalar_one()
+        if kept != payment_id:  # its event came first, without our metadata, and it was adopted
+            await connection.execute(_FORGET, {"id": payment_id})
+        return await get_payment(connection, kept)
 
 
 async def _forget(engine: AsyncEngine, payment_id: str) -> None:

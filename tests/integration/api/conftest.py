@@ -69,6 +69,15 @@ class Face:
         """A bad day at the sandbox."""
         self.sandbox.sandbox.faults.add(rule)
 
+    async def a_day_later(self) -> None:
+        """Stripe has forgotten all idempotency keys, and our rows are a day older."""
+        self.sandbox.sandbox.idempotency.clear()
+        async with self.app.engine.begin() as connection:
+            for table in ("payments", "refunds"):
+                await connection.execute(
+                    text(f"UPDATE {table} SET created_at = created_at - interval '24 hours'")
+                )
+
     async def _at_stripe(self, kind: str) -> list[Json]:
         async with httpx.AsyncClient(base_url=self.sandbox.url, auth=("sk_test_abc", "")) as stripe:
             answer = await stripe.get(f"/v1/{kind}", params={"limit": 100})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
-from sqlalchemy import text
 from tests.integration.api.conftest import Face, open_face
 from tests.integration.api.test_refusals import assert_problem
+from tests.integration.api.test_whole_road import bring_events
 
 from tallystick.api.keys import create_key
 from tallystick.embedded import EmbeddedValkey
@@ -23,8 +24,12 @@ from tallystick.idempotency import (
     keyed_request,
     release,
 )
+from tallystick.payments.reports import intent_report
+from tallystick.payments.store import apply_payments
 from tallystick.settings import load_settings
+from tallystick.stripe_gateway.answers import RefusedError, UnavailableError
 from tallystick.stripe_gateway.client import StripeGateway
+from tallystick.stripe_gateway.payloads import PaymentIntent
 
 ORDER = {"amount": 1000, "currency": "usd", "payment_method": "pm_card_visa", "confirm": True}
 DECLINED = {**ORDER, "payment_method": "pm_card_chargeDeclined"}
@@ -207,10 +212,84 @@ async def test_an_answer_that_stripe_repeats_does_not_turn_back_the_clock(face: 
 async def test_a_retry_past_the_memory_of_stripe_makes_no_second_payment(face: Face) -> None:
     await face.fault(action="cut", when="after", path=INTENTS, method="POST")
     first = await face.post("/payments", ORDER, key="k")
-    async with face.app.engine.begin() as connection:
-        await connection.execute(text("UPDATE payments SET created_at = created_at - interval '24 hours'"))
+    await face.a_day_later()
     problem = assert_problem(await face.post("/payments", ORDER, key="k"), 409, "invalid_state")
     assert problem["payment_id"] == first.json()["payment_id"]
+    assert len(await face.intents()) == 1
+
+
+async def test_a_retry_after_the_webhook_answers_from_its_payment_intent(face: Face) -> None:
+    """However late it comes: the webhook has filled the row, and Stripe has forgotten the key."""
+    await face.fault(action="cut", when="after", path=INTENTS, method="POST")
+    first = await face.post("/payments", ORDER, key="k")
+    await bring_events(face)
+    await face.a_day_later()
+    again = await face.post("/payments", ORDER, key="k")
+    assert (again.status_code, again.json()["status"]) == (201, "succeeded")
+    assert again.json()["id"] == first.json()["payment_id"]
+    assert again.json()["client_secret"]
+    (intent,) = await face.intents()
+    assert again.json()["stripe"]["payment_intent"] == intent["id"]
+    assert (await face.post("/payments", ORDER, key="k")).content == again.content
+
+
+async def test_a_late_retry_of_a_decline_is_a_decline(face: Face) -> None:
+    """A caller who looks no further than the HTTP status must not take it for a payment."""
+    expected = (await face.post("/payments", DECLINED, key="other")).json()
+    await face.fault(action="cut", when="after", path=INTENTS, method="POST")
+    lost = await face.post("/payments", DECLINED, key="k")
+    await bring_events(face)
+    await face.a_day_later()
+    problem = assert_problem(await face.post("/payments", DECLINED, key="k"), 402, "card_declined")
+    assert problem["payment_id"] == problem["payment"]["id"] == lost.json()["payment_id"]
+    assert problem["payment"]["status"] == "requires_payment_method"
+    assert problem.keys() == expected.keys()
+    own = {"request_id", "payment_id", "payment"}
+    assert {name: problem[name] for name in problem.keys() - own} == {
+        name: expected[name] for name in expected.keys() - own
+    }
+    assert problem["payment"]["last_error"] == expected["payment"]["last_error"]
+    assert len(await face.intents()) == 2
+
+
+async def test_a_late_retry_of_a_payment_that_was_declined_and_then_paid_is_a_payment(face: Face) -> None:
+    await face.fault(action="cut", when="after", path=INTENTS, method="POST")
+    lost = (await face.post("/payments", DECLINED, key="k")).json()
+    await bring_events(face)
+    path = f"/payments/{lost['payment_id']}/confirm"
+    assert (await face.post(path, {"payment_method": "pm_card_visa"})).status_code == 200
+    again = await face.post("/payments", DECLINED, key="k")
+    assert (again.status_code, again.json()["status"]) == (201, "succeeded")
+
+
+async def test_a_late_retry_that_stripe_does_not_answer_stays_open(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither silence nor a refusal to show the PaymentIntent says what became of the payment."""
+    await face.fault(action="cut", when="after", path=INTENTS, method="POST")
+    lost = (await face.post("/payments", ORDER, key="k")).json()
+    await bring_events(face)
+    refused = RefusedError("No such payment_intent", stripe_code="resource_missing", intent=None)
+    for error in (UnavailableError("away", outcome_unknown=False), refused):
+        with monkeypatch.context() as down:
+            down.setattr(face.app.stripe, "retrieve_payment_intent", AsyncMock(side_effect=error))
+            problem = assert_problem(await face.post("/payments", ORDER, key="k"), 503, "stripe_unavailable")
+            assert problem["payment_id"] == lost["payment_id"]
+    assert (await face.post("/payments", ORDER, key="k")).json()["status"] == "succeeded"
+
+
+async def test_a_payment_whose_metadata_was_removed_before_the_retry_is_adopted(face: Face) -> None:
+    """Its event does not name it any more. One PaymentIntent is one payment all the same."""
+    await face.fault(action="cut", when="after", path=INTENTS, method="POST")
+    lost = (await face.post("/payments", ORDER, key="k")).json()
+    (intent,) = await face.intents()
+    intent["metadata"] = {}
+    report = intent_report(PaymentIntent.read(intent), at=intent["created"], source="evt_1")
+    async with face.app.engine.begin() as connection:
+        await apply_payments(connection, [report])
+    again = await face.post("/payments", ORDER, key="k")
+    assert (again.status_code, again.json()["id"]) == (201, f"pay_{intent['id']}")
+    assert (await face.http.get(f"/payments/{lost['payment_id']}")).status_code == 404
     assert len(await face.intents()) == 1
 
 
