@@ -55,11 +55,13 @@ from tallystick.sandbox import (
     products,
     promotion_codes,
     refunds,
+    schedule_phases,
     setup_intent_calls,
     setup_intents,
     subscription_item_calls,
     subscription_items,
     subscription_life,
+    subscription_payments,
     subscription_schedules,
     subscriptions,
     tax_ids,
@@ -67,6 +69,7 @@ from tallystick.sandbox import (
     test_clocks,
     tokens,
     topups,
+    transfer_payments,
     webhook_endpoints,
 )
 from tallystick.sandbox.routing import Route
@@ -122,11 +125,13 @@ FAMILIES: Final[list[ModuleType]] = [
     products,
     promotion_codes,
     refunds,
+    schedule_phases,
     setup_intent_calls,
     setup_intents,
     subscription_item_calls,
     subscription_items,
     subscription_life,
+    subscription_payments,
     subscription_schedules,
     subscriptions,
     tax_ids,
@@ -134,6 +139,7 @@ FAMILIES: Final[list[ModuleType]] = [
     test_clocks,
     tokens,
     topups,
+    transfer_payments,
     webhook_endpoints,
 ]
 """A module may have ``TABLES`` (its kinds of object), ``ROUTES``, ``ACTIONS`` (what its timers do) and

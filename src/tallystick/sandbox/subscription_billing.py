@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from tallystick.sandbox import (
     discounts,
@@ -16,20 +15,16 @@ from tallystick.sandbox import (
     invoice_drafts,
     invoice_finalisation,
     invoice_items,
-    invoice_payments,
-    prices,
-    pricing,
     setup_intents,
     taxes,
 )
 from tallystick.sandbox import subscription_items as items
 from tallystick.sandbox import subscription_terms as terms
-from tallystick.sandbox.errors import invalid
+from tallystick.sandbox import subscription_waiting as waiting
 from tallystick.sandbox.invoice_shape import NewLine, lines_of, of_subscription_item, subscription_parent
-from tallystick.sandbox.params import exactly_one
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
-from tallystick.sandbox.subscription_lines import Line, product_name
+from tallystick.sandbox.subscription_lines import Line
 
 
 def due(call: Call, subscription: Obj, billed: Sequence[Line]) -> int:
@@ -41,7 +36,7 @@ def due(call: Call, subscription: Obj, billed: Sequence[Line]) -> int:
         for ident in line.item["discounts"]:
             discounts.apply(call, call.find("discount", ident), [share], currency)
     rates = [line.item["tax_rates"] or subscription["default_tax_rates"] for line in billed]
-    for item in pending(call, subscription):
+    for item in waiting.pending(call, subscription):
         shares.append(discounts.Share(item["amount"], discountable=item["discountable"]))
         rates.append(item["tax_rates"] or subscription["default_tax_rates"])
     for ident in subscription["discounts"]:
@@ -50,13 +45,6 @@ def due(call: Call, subscription: Obj, billed: Sequence[Line]) -> int:
     for share, own in zip(shares, rates, strict=True):
         total += taxes.exclusive(taxes.on(share.left, own, customer["tax_exempt"]))
     return total + int(customer["balance"])
-
-
-def pending(call: Call, subscription: Obj) -> list[Obj]:
-    """The invoice items that wait for the subscription's next invoice."""
-    return invoice_items.pending(
-        call, subscription["customer"], subscription["currency"], subscription=subscription["id"]
-    )
 
 
 def need_method(call: Call, subscription: Obj) -> None:
@@ -93,13 +81,13 @@ def make(
         discounts.copied(call, call.find("discount", held), invoice=ident)["id"]
         for held in subscription["discounts"]
     ]
-    waiting = pending(call, subscription)
+    held = waiting.pending(call, subscription)
     invoice = invoice_drafts.make(
         call,
         customer,
         subscription["currency"],
         [
-            *(invoice_items.line_for(call, item) for item in waiting),
+            *(invoice_items.line_for(call, item) for item in held),
             *(_line(call, subscription, line, ident) for line in billed),
         ],
         period=_period(call, subscription, billed, reason),
@@ -114,12 +102,12 @@ def make(
         discounts=copies,
         parent=subscription_parent(subscription),
     )
-    for item in waiting:
+    for item in held:
         call.store.change(item, invoice=ident)
     call.store.hide(
         invoice,
         days_until_due=subscription["days_until_due"],
-        items=[item["id"] for item in waiting],
+        items=[item["id"] for item in held],
     )
     _note_billed(call, subscription, invoice)
     _use_up(call, subscription)
@@ -250,7 +238,7 @@ def bill_cycle(call: Call, subscription: Obj, billed: Sequence[Line]) -> None:
 
 def bill_final(call: Call, subscription: Obj, billed: Sequence[Line]) -> None:
     """The last invoice of a canceled subscription, if there is anything to bill or to credit."""
-    if not any(line.amount for line in billed) and not pending(call, subscription):
+    if not any(line.amount for line in billed) and not waiting.pending(call, subscription):
         return
     invoice = make(call, subscription, billed, "subscription_update")
     if subscription["collection_method"] == "charge_automatically" and not call.quiet:
@@ -259,138 +247,7 @@ def bill_final(call: Call, subscription: Obj, billed: Sequence[Line]) -> None:
             invoice_collection.attempt(call, invoice, off_session=True)
 
 
-def open_invoices(call: Call, subscription: Obj) -> list[Obj]:
-    """The invoices of a subscription that are not at an end."""
-    return [
-        invoice
-        for invoice in call.store.tables["invoice"].having("customer", subscription["customer"])
-        if invoice["status"] in ("draft", "open") and subscription_of(invoice) == subscription["id"]
-    ]
-
-
-def subscription_of(invoice: Obj) -> str | None:
-    """The id of the subscription that an invoice bills."""
-    details = (invoice["parent"] or {}).get("subscription_details") or {}
-    found: str | None = details.get("subscription")
-    return found
-
-
-def stop_collecting(call: Call, subscription: Obj) -> None:
-    """A canceled subscription's invoices stay as they are, but nothing happens to them by itself."""
-    for invoice in open_invoices(call, subscription):
-        give_up_invoice(call, invoice)
-
-
-def give_up_invoice(call: Call, invoice: Obj) -> None:
-    """Stop advancing an invoice."""
-    if not invoice["auto_advance"]:
-        return
-    for timer in (invoice_drafts.ADVANCE, invoice_finalisation.COLLECT):
-        call.sandbox.timers.take(timer, invoice["id"])
-    previous = call.store.change(
-        invoice, auto_advance=False, automatically_finalizes_at=None, next_payment_attempt=None
-    )
-    call.emit("invoice.updated", invoice, previous)
-
-
-def void_open(call: Call, subscription: Obj) -> None:
-    """The first invoice of a subscription that has expired is void."""
-    for invoice in open_invoices(call, subscription):
-        if invoice["status"] == "open":
-            invoice_finalisation.void(call, invoice)
-
-
-def given_up(call: Call, invoice: Obj) -> bool:
-    """Whether a failed invoice will not be tried again by itself."""
-    return bool(
-        invoice["auto_advance"]
-        and invoice["next_payment_attempt"] is None
-        and invoice["attempt_count"] > len(call.sandbox.settings.dunning_retry_days)
-    )
-
-
-def charged(call: Call, invoice: Obj) -> bool:
-    """Whether an invoice was paid through Stripe, or needed no payment: invoice.payment_succeeded follows."""
-    intent = invoice_payments.intent_of(call, invoice)
-    return intent is None or intent["status"] == "succeeded"
-
-
 # Pending items
-
-
-def pend(call: Call, subscription: Obj, line: Line) -> Obj:
-    """Keep a proration as an invoice item, for the subscription's next invoice."""
-    item, credited = line.item, line.credited
-    return invoice_items.make(
-        call,
-        call.find("customer", subscription["customer"]),
-        invoice_items.NewItem(
-            amount=line.amount,
-            currency=subscription["currency"],
-            period=(line.start, line.end),
-            description=line.description,
-            price=item["price"],
-            quantity=1 if line.quantity is None else line.quantity,
-            discountable=False,
-            tax_rates=[rate["id"] for rate in item["tax_rates"]] or None,
-            metadata=subscription["metadata"],
-            proration=True,
-            subscription=subscription["id"],
-            subscription_item=item["id"],
-            credited=(credited["invoice"], credited["invoice_line_items"]) if credited else None,
-        ),
-    )
-
-
-def pend_once(call: Call, subscription: Obj, sent: dict[str, Any], name: str) -> None:
-    """A one-time price for the subscription's next invoice (``add_invoice_items``)."""
-    if exactly_one(sent, "price", "price_data") == "price":
-        price = call.find("price", sent["price"], param=f"{name}[price]")
-        if price["type"] != "one_time":
-            raise invalid(
-                "The price specified is set to `type=recurring` but this field only accepts prices with"
-                " `type=one_time`.",
-                param=f"{name}[price]",
-            )
-    else:
-        price = prices.inline(call, sent["price_data"])
-    quantity, currency = sent.get("quantity", 1), subscription["currency"]
-    customer = call.find("customer", subscription["customer"])
-    item = invoice_items.make(
-        call,
-        customer,
-        invoice_items.NewItem(
-            amount=pricing.amount(call, price, quantity, currency),
-            currency=currency,
-            period=_once_period(call, subscription, sent.get("period")),
-            description=product_name(call, price),
-            price=price,
-            unit_amount_decimal=pricing.unit_amount_decimal(call, price, currency),
-            quantity=quantity,
-            discountable=sent.get("discountable", True),
-            tax_rates=sent.get("tax_rates") or None,
-            metadata=sent.get("metadata", {}),
-            subscription=subscription["id"],
-        ),
-    )
-    if sent.get("discounts"):
-        given = discounts.give(
-            call, sent["discounts"], customer=customer["id"], currency=currency, invoice_item=item["id"]
-        )
-        call.store.change(item, discounts=given)
-
-
-def _once_period(call: Call, subscription: Obj, sent: dict[str, Any] | None) -> tuple[int, int]:
-    if sent is None:
-        return call.now, call.now
-    held = items.of(call, subscription)
-    start, end = sent["start"], sent["end"]
-    starts = {"now": call.now, "max_item_period_start": max(item["current_period_start"] for item in held)}
-    ends = {"min_item_period_end": min(item["current_period_end"] for item in held)}
-    return (
-        starts.get(start["type"], start.get("timestamp", call.now)),
-        ends.get(end["type"], end.get("timestamp", call.now)),
-    )
 
 
 def ask_for_method(call: Call, subscription: Obj) -> None:

@@ -8,14 +8,15 @@ ahead), "Smart retries" (what follows the last failed payment is a setting).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from tallystick.sandbox import invoice_finalisation, invoice_payments, periods
+from tallystick.sandbox import periods
 from tallystick.sandbox import subscription_billing as billing
+from tallystick.sandbox import subscription_invoices as invoices
 from tallystick.sandbox import subscription_items as items
 from tallystick.sandbox import subscription_lines as lines
-from tallystick.sandbox import subscription_pending as updates
 from tallystick.sandbox import subscription_terms as terms
+from tallystick.sandbox import subscription_waiting as waiting
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
 from tallystick.sandbox.subscription_shape import ENDED
@@ -31,8 +32,6 @@ _NAMES: Final = (CYCLE, TRIAL_WILL_END, UPCOMING, CANCEL, RESUME)
 _FIRST_PAYMENT: Final = 23 * 3_600
 _BEFORE_TRIAL_END: Final = 3 * terms.DAY
 _RENEWING: Final = ("active", "trialing", "past_due", "unpaid")
-
-
 BEFORE_RENEWAL: Final[list[Callable[[Call, Obj], None]]] = []
 """What changes a subscription at the instant of its renewal, before it is billed: a schedule's next phase."""
 
@@ -65,7 +64,7 @@ def wind(call: Call, subscription: Obj) -> None:
         call.at(paused["resumes_at"], RESUME, ident)
 
 
-def _living(call: Call, ident: str) -> Obj | None:
+def living(call: Call, ident: str) -> Obj | None:
     subscription = call.store.get("subscription", ident)
     return subscription if subscription is not None and subscription["status"] not in ENDED else None
 
@@ -75,7 +74,7 @@ def _living(call: Call, ident: str) -> Obj | None:
 
 def cycle(call: Call, ident: str) -> None:
     """Timer: a period is over."""
-    subscription = _living(call, ident)
+    subscription = living(call, ident)
     if subscription is None or subscription["status"] not in _RENEWING:
         return
     for prepare in BEFORE_RENEWAL:
@@ -147,7 +146,7 @@ def _say(call: Call, subscription: Obj, before: Obj) -> None:
 
 def upcoming(call: Call, ident: str) -> None:
     """Timer: some days before a renewal, what it will bill."""
-    subscription = _living(call, ident)
+    subscription = living(call, ident)
     if subscription is None:
         return
     due = min(item["current_period_end"] for item in items.of(call, subscription))
@@ -166,7 +165,7 @@ def preview(call: Call, subscription: Obj, moment: int) -> Obj:
 
 def trial_will_end(call: Call, ident: str) -> None:
     """Timer: three days before a trial ends, or at once when it is shorter."""
-    subscription = _living(call, ident)
+    subscription = living(call, ident)
     if subscription is not None and subscription["status"] == "trialing":
         call.store.hide(subscription, trial_told=subscription["trial_end"])
         call.emit("customer.subscription.trial_will_end", subscription)
@@ -196,7 +195,7 @@ def resumed(call: Call, subscription: Obj, before: Obj) -> None:
 
 def resume_collection(call: Call, ident: str) -> None:
     """Timer: ``pause_collection[resumes_at]`` has come."""
-    subscription = _living(call, ident)
+    subscription = living(call, ident)
     if subscription is not None and subscription["pause_collection"] is not None:
         previous = call.store.change(subscription, pause_collection=None)
         call.emit("customer.subscription.updated", subscription, previous)
@@ -208,13 +207,13 @@ def resume_collection(call: Call, ident: str) -> None:
 
 def expire(call: Call, ident: str) -> None:
     """Timer: 23 hours have gone by without the first payment."""
-    subscription = _living(call, ident)
+    subscription = living(call, ident)
     if subscription is not None and subscription["status"] == "incomplete":
-        _expired(call, subscription)
-        billing.void_open(call, subscription)
+        expired(call, subscription)
+        invoices.void_open(call, subscription)
 
 
-def _expired(call: Call, subscription: Obj) -> None:
+def expired(call: Call, subscription: Obj) -> None:
     previous = call.store.change(subscription, status="incomplete_expired", ended_at=call.now)
     call.emit("customer.subscription.updated", subscription, previous)
     wind(call, subscription)
@@ -222,7 +221,7 @@ def _expired(call: Call, subscription: Obj) -> None:
 
 def cancel_at(call: Call, ident: str) -> None:
     """Timer: ``cancel_at`` has come."""
-    subscription = _living(call, ident)
+    subscription = living(call, ident)
     if subscription is not None and subscription["cancel_at"] is not None:
         _end_at(call, subscription)
 
@@ -238,8 +237,8 @@ def end(
     """Cancel now; an incomplete subscription expires instead, and its invoice is void."""
     if subscription["status"] == "incomplete":
         call.store.change(subscription, cancellation_details=details, canceled_at=call.now)
-        _expired(call, subscription)
-        billing.void_open(call, subscription)
+        expired(call, subscription)
+        invoices.void_open(call, subscription)
         return
     final: list[lines.Line] = []
     for item in items.of(call, subscription):
@@ -251,7 +250,7 @@ def end(
         elif prorate and billed is not None:
             line = lines.credit(call, item, billed, call.now)
             if line is not None:
-                billing.pend(call, subscription, line)
+                waiting.pend(call, subscription, line)
     call.store.change(
         subscription,
         status="canceled",
@@ -260,134 +259,13 @@ def end(
         cancellation_details=details,
     )
     wind(call, subscription)
-    billing.stop_collecting(call, subscription)
+    invoices.stop_collecting(call, subscription)
     if invoice_now:
         billing.bill_final(call, subscription, final)
     call.emit("customer.subscription.deleted", subscription)
 
 
 # Payments
-
-
-def _of_invoice(call: Call, invoice: Obj) -> Obj | None:
-    details = (invoice.get("parent") or {}).get("subscription_details") or {}
-    return _living(call, details.get("subscription") or "")
-
-
-def paid(call: Call, invoice: Obj) -> None:
-    """An invoice is paid: incomplete, past_due and unpaid subscriptions become active, paused ones resume."""
-    subscription = _of_invoice(call, invoice)
-    if subscription is None:
-        return
-    call = call.living_in(subscription["test_clock"])
-    _keep_method(call, subscription, invoice)
-    if updates.waits_for(call, subscription, invoice):
-        updates.apply(call, subscription)
-        wind(call, subscription)
-        return
-    if subscription["latest_invoice"] == invoice["id"]:
-        _recover(call, subscription)
-
-
-def settled_elsewhere(call: Call, invoice: Obj) -> None:
-    """An invoice is paid out of band: no invoice.payment_succeeded follows."""
-    if not billing.charged(call, invoice):
-        paid(call, invoice)
-
-
-def _keep_method(call: Call, subscription: Obj, invoice: Obj) -> None:
-    """``save_default_payment_method=on_subscription``: what has paid is the default from now on."""
-    wanted = subscription["payment_settings"]["save_default_payment_method"] == "on_subscription"
-    intent = invoice_payments.intent_of(call, invoice) if wanted else None
-    if intent is not None and intent["payment_method"] is not None:
-        call.store.change(subscription, default_payment_method=intent["payment_method"])
-
-
-def method_set_up(call: Call, intent: Obj) -> None:
-    """A subscription's pending SetupIntent has succeeded: its payment method is the default."""
-    for subscription in call.store.tables["subscription"].having("customer", intent["customer"]):
-        if subscription["pending_setup_intent"] == intent["id"]:
-            previous = call.store.change(
-                subscription, pending_setup_intent=None, default_payment_method=intent["payment_method"]
-            )
-            call.emit("customer.subscription.updated", subscription, previous)
-
-
-def update_expired(call: Call, ident: str) -> None:
-    """Timer: a pending update has not been paid for 23 hours."""
-    subscription = _living(call, ident)
-    if subscription is not None and subscription["pending_update"] is not None:
-        invoice = call.find("invoice", updates.drop(call, subscription))
-        if invoice["status"] == "open":
-            invoice_finalisation.void(call, invoice)
-
-
-def _recover(call: Call, subscription: Obj) -> None:
-    if subscription["status"] == "paused":
-        resumed(call, subscription, {"status": "paused"})
-    elif subscription["status"] in ("incomplete", "past_due", "unpaid"):
-        trial = subscription["trial_end"] is not None and subscription["trial_end"] > call.now
-        previous = call.store.change(subscription, status="trialing" if trial else "active")
-        call.emit("customer.subscription.updated", subscription, previous)
-        wind(call, subscription)
-
-
-def failed(call: Call, invoice: Obj) -> None:
-    """A payment has failed: past_due, and after the last attempt what the settings say."""
-    subscription = _of_invoice(call, invoice)
-    if subscription is None or subscription["status"] in ("incomplete", "paused"):
-        return
-    call = call.living_in(subscription["test_clock"])
-    if updates.waits_for(call, subscription, invoice) or call.store.hidden(subscription).get("trying"):
-        return
-    if subscription["status"] in ("active", "trialing"):
-        previous = call.store.change(subscription, status="past_due")
-        call.emit("customer.subscription.updated", subscription, previous)
-        wind(call, subscription)
-    if billing.given_up(call, invoice):
-        _give_up(call, subscription, invoice)
-
-
-def _give_up(call: Call, subscription: Obj, invoice: Obj) -> None:
-    """After the last retry: cancel, leave unpaid, or leave past due."""
-    wanted = call.sandbox.settings.dunning_end
-    if wanted == "cancel":
-        details: dict[str, Any] = {**subscription["cancellation_details"], "reason": "payment_failed"}
-        end(call, subscription, details)
-    elif wanted == "unpaid":
-        previous = call.store.change(subscription, status="unpaid")
-        call.emit("customer.subscription.updated", subscription, previous)
-        billing.give_up_invoice(call, invoice)
-        wind(call, subscription)
-
-
-def overdue(call: Call, invoice: Obj) -> None:
-    """An invoice that was sent is past its due date."""
-    subscription = _of_invoice(call, invoice)
-    if subscription is not None and subscription["status"] in ("active", "trialing"):
-        call = call.living_in(subscription["test_clock"])
-        previous = call.store.change(subscription, status="past_due")
-        call.emit("customer.subscription.updated", subscription, previous)
-
-
-def forgiven(call: Call, invoice: Obj) -> None:
-    """An invoice is void or uncollectible: the first one ends an incomplete subscription."""
-    subscription = _of_invoice(call, invoice)
-    if subscription is None or subscription["latest_invoice"] != invoice["id"]:
-        return
-    call = call.living_in(subscription["test_clock"])
-    if subscription["status"] == "incomplete" and invoice["status"] == "void":
-        _expired(call, subscription)
-    elif subscription["status"] in ("incomplete", "past_due", "paused"):
-        _recover(call, subscription)
-
-
-def customer_deleted(call: Call, customer: Obj) -> None:
-    """A customer is gone: its subscriptions end at once."""
-    for subscription in call.store.tables["subscription"].having("customer", customer["id"]):
-        if subscription["status"] not in ENDED:
-            details = {**subscription["cancellation_details"], "reason": "cancellation_requested"}
-            end(call.living_in(subscription["test_clock"]), subscription, details)
 
 
 ACTIONS: Final = {
@@ -397,16 +275,4 @@ ACTIONS: Final = {
     EXPIRE: expire,
     CANCEL: cancel_at,
     RESUME: resume_collection,
-    updates.EXPIRE: update_expired,
-}
-
-LISTENERS: Final = {
-    "invoice.paid": settled_elsewhere,
-    "invoice.payment_succeeded": paid,
-    "invoice.payment_failed": failed,
-    "invoice.overdue": overdue,
-    "invoice.voided": forgiven,
-    "invoice.marked_uncollectible": forgiven,
-    "customer.deleted": customer_deleted,
-    "setup_intent.succeeded": method_set_up,
 }

@@ -14,6 +14,7 @@ from tallystick.sandbox import subscription_changes as changes
 from tallystick.sandbox import subscription_items as items
 from tallystick.sandbox import subscription_life as life
 from tallystick.sandbox import subscription_shape as shape
+from tallystick.sandbox import subscription_waiting as waiting
 from tallystick.sandbox import subscriptions
 from tallystick.sandbox.errors import StripeError, invalid, refused
 from tallystick.sandbox.params import Params, boolean, clearable, integer, list_of, one_of, text
@@ -103,7 +104,7 @@ def _changed(call: Call, subscription: Obj, details: dict[str, Any], *, recurrin
     if subscription["status"] in shape.ENDED:
         raise _nothing(subscription)
     if recurring:
-        for item in billing.pending(call, subscription):
+        for item in waiting.pending(call, subscription):
             call.store.change(item, invoice="excluded")
     return _cycle(call, subscription)
 
@@ -115,7 +116,7 @@ def _cycle(call: Call, subscription: Obj) -> Obj:
     billed: list[Line] = life.renewal(call, subscription, moment)
     if ends is not None and ends <= moment:
         billed = [line for line in billed if items.metered(line.item)]
-        if not billed and not billing.pending(call, subscription):
+        if not billed and not waiting.pending(call, subscription):
             raise _nothing(subscription)
     return billing.make(call, subscription, billed, "subscription_cycle", auto_advance=False)
 

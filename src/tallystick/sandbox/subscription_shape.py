@@ -1,15 +1,10 @@
-"""What subscription calls take, and what a subscription looks like.
-
-Connect's parameters, Stripe Tax and billing thresholds are refused in words: the sandbox is one account,
-computes no tax of its own, and takes no threshold into account.
-"""
+"""What subscription calls take, and what a subscription looks like."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from tallystick.sandbox.errors import invalid
-from tallystick.sandbox.numbers import at_least, decimal_at_least_zero
+from tallystick.sandbox.numbers import at_least
 from tallystick.sandbox.params import (
     Check,
     Params,
@@ -24,8 +19,23 @@ from tallystick.sandbox.params import (
     one_of,
     text,
 )
-from tallystick.sandbox.periods import INTERVALS
 from tallystick.sandbox.store import Obj
+from tallystick.sandbox.subscription_fields import (
+    ADDED,
+    CHANGED_ITEMS,
+    CONNECT,
+    DISCOUNTS,
+    ITEMS,
+    NEW_ITEM,
+    PAYMENT_SETTINGS,
+    THRESHOLDS,
+    automatic_tax,
+    cancel_at,
+    now_or_time,
+    unsupported,
+)
+
+__all__ = ["ADDED", "CHANGED_ITEMS", "DISCOUNTS", "ITEMS", "NEW_ITEM"]
 
 STATUSES: Final = (
     "active",
@@ -50,98 +60,6 @@ FEEDBACK: Final = (
 )
 
 
-def unsupported(why: str) -> Check:
-    """A parameter that Stripe knows and the sandbox does not act upon; to unset it does no harm."""
-
-    def check(value: Any, name: str) -> None:
-        if value != "":
-            raise invalid(f"The sandbox does not support {name}: {why}.", param=name)
-
-    return check
-
-
-_CONNECT: Final = unsupported("it has one account and no Connect")
-_THRESHOLDS: Final = unsupported("it bills by period, not by threshold")
-
-
-def _automatic_tax(value: Any, name: str) -> dict[str, Any]:
-    sent: dict[str, Any] = Params({"enabled": boolean, "liability": _LIABILITY}, required=("enabled",))(
-        value, name
-    )
-    if sent["enabled"]:
-        raise invalid(
-            f"The sandbox does not support {name}[enabled]: it has no Stripe Tax; use tax rates.",
-            param=f"{name}[enabled]",
-        )
-    return sent
-
-
-_LIABILITY: Final = Params({"account": _CONNECT, "type": one_of("self")}, required=("type",))
-
-DISCOUNTS: Final = clearable(
-    list_of(Params({"coupon": text(), "discount": text(), "promotion_code": text()}))
-)
-_PRICE_DATA: Final = Params(
-    {
-        "currency": currency,
-        "product": text(),
-        "recurring": Params(
-            {"interval": one_of(*INTERVALS), "interval_count": at_least(1)}, required=("interval",)
-        ),
-        "tax_behavior": one_of("exclusive", "inclusive", "unspecified"),
-        "unit_amount": at_least(0),
-        "unit_amount_decimal": decimal_at_least_zero,
-    },
-    required=("currency", "product", "recurring"),
-)
-_ONCE_DATA: Final = Params(
-    {
-        "currency": currency,
-        "product": text(),
-        "tax_behavior": one_of("exclusive", "inclusive", "unspecified"),
-        "unit_amount": integer,
-        "unit_amount_decimal": decimal_at_least_zero,
-    },
-    required=("currency", "product"),
-)
-NEW_ITEM: Final[dict[str, Check]] = {
-    "billing_thresholds": _THRESHOLDS,
-    "discounts": DISCOUNTS,
-    "metadata": metadata,
-    "plan": text(),
-    "price": text(),
-    "price_data": _PRICE_DATA,
-    "quantity": at_least(0),
-    "tax_rates": clearable(list_of(text())),
-}
-ITEMS: Final = list_of(Params(NEW_ITEM))
-CHANGED_ITEMS: Final = list_of(Params({**NEW_ITEM, "id": text(), "deleted": boolean, "clear_usage": boolean}))
-ADDED: Final = list_of(
-    Params(
-        {
-            "discountable": boolean,
-            "discounts": DISCOUNTS,
-            "metadata": metadata,
-            "period": Params(
-                {
-                    "end": Params(
-                        {"timestamp": integer, "type": one_of("min_item_period_end", "timestamp")},
-                        required=("type",),
-                    ),
-                    "start": Params(
-                        {"timestamp": integer, "type": one_of("max_item_period_start", "now", "timestamp")},
-                        required=("type",),
-                    ),
-                },
-                required=("end", "start"),
-            ),
-            "price": text(),
-            "price_data": _ONCE_DATA,
-            "quantity": at_least(0),
-            "tax_rates": clearable(list_of(text())),
-        }
-    )
-)
 PRORATION: Final = one_of("always_invoice", "create_prorations", "none")
 BEHAVIOR: Final = one_of(
     "allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete"
@@ -166,57 +84,18 @@ CANCELLATION: Final = Params({"comment": clearable(text(5000)), "feedback": clea
 INVOICE_SETTINGS: Final = Params(
     {
         "account_tax_ids": clearable(list_of(text())),
-        "issuer": Params({"account": _CONNECT, "type": one_of("self")}, required=("type",)),
+        "issuer": Params({"account": CONNECT, "type": one_of("self")}, required=("type",)),
     }
 )
 
-
-def _now_or_time(value: Any, name: str) -> int | str:
-    return "now" if value == "now" else integer(value, name)
-
-
-def _cancel_at(value: Any, name: str) -> int | str:
-    words = ("max_period_end", "min_period_end")
-    return str(value) if value in words else integer(value, name)
-
-
-def _any_hash(value: Any, name: str) -> dict[str, Any] | None:
-    if value == "":
-        return None
-    if not isinstance(value, dict):
-        raise invalid("Invalid object", param=name)
-    return value
-
-
-_CARD_OPTIONS: Final = clearable(
-    Params(
-        {
-            "mandate_options": _any_hash,
-            "network": text(),
-            "request_three_d_secure": one_of("any", "automatic", "challenge"),
-        }
-    )
-)
-_METHODS: Final = (
-    "acss_debit bancontact billie customer_balance konbini payto pix sepa_debit upi us_bank_account".split()
-)
-PAYMENT_SETTINGS: Final = Params(
-    {
-        "payment_method_options": clearable(
-            Params({"card": _CARD_OPTIONS, **dict.fromkeys(_METHODS, _any_hash)})
-        ),
-        "payment_method_types": clearable(list_of(text())),
-        "save_default_payment_method": one_of("off", "on_subscription"),
-    }
-)
 
 _BOTH: Final[dict[str, Check]] = {
     "add_invoice_items": ADDED,
-    "application_fee_percent": _CONNECT,
-    "automatic_tax": _automatic_tax,
+    "application_fee_percent": CONNECT,
+    "automatic_tax": automatic_tax,
     "billing_schedules": unsupported("prebilling is a preview of Stripe's"),
-    "billing_thresholds": _THRESHOLDS,
-    "cancel_at": clearable(_cancel_at),
+    "billing_thresholds": THRESHOLDS,
+    "cancel_at": clearable(cancel_at),
     "cancel_at_period_end": boolean,
     "collection_method": one_of("charge_automatically", "send_invoice"),
     "days_until_due": at_least(0),
@@ -228,13 +107,13 @@ _BOTH: Final[dict[str, Check]] = {
     "invoice_settings": INVOICE_SETTINGS,
     "metadata": metadata,
     "off_session": boolean,
-    "on_behalf_of": _CONNECT,
+    "on_behalf_of": CONNECT,
     "payment_behavior": BEHAVIOR,
     "payment_settings": PAYMENT_SETTINGS,
     "pending_invoice_item_interval": unsupported("pending items are billed with the subscription"),
     "proration_behavior": PRORATION,
-    "transfer_data": _CONNECT,
-    "trial_end": _now_or_time,
+    "transfer_data": CONNECT,
+    "trial_end": now_or_time,
     "trial_from_plan": boolean,
     "trial_settings": TRIAL_SETTINGS,
 }
@@ -251,7 +130,7 @@ CREATE: Final = Params(
         "coupon": text(),
         "currency": currency,
         "customer": text(),
-        "customer_account": _CONNECT,
+        "customer_account": CONNECT,
         "items": ITEMS,
         "promotion_code": text(),
         "trial_period_days": at_least(1),

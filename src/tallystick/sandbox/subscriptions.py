@@ -13,13 +13,14 @@ from typing import Any, Final
 from tallystick.sandbox import periods, search
 from tallystick.sandbox import subscription_billing as billing
 from tallystick.sandbox import subscription_changes as changes
+from tallystick.sandbox import subscription_item_changes as item_changes
 from tallystick.sandbox import subscription_items as items
 from tallystick.sandbox import subscription_life as life
+from tallystick.sandbox import subscription_lists as lists
 from tallystick.sandbox import subscription_shape as shape
 from tallystick.sandbox import subscription_terms as terms
 from tallystick.sandbox.errors import invalid, missing, refused
 from tallystick.sandbox.expand import EXPANDABLE, INCLUDABLE
-from tallystick.sandbox.lists import page
 from tallystick.sandbox.params import Params
 from tallystick.sandbox.routing import Route
 from tallystick.sandbox.state import Call
@@ -129,7 +130,7 @@ def _discount(call: Call, subscription: Obj, wanted: list[dict[str, Any]]) -> No
         call.store.change(subscription, discounts=given)
     for item, asked in zip(items.of(call, subscription), wanted, strict=True):
         if asked.get("discounts"):
-            changes.discount_item(call, subscription, item, asked["discounts"])
+            item_changes.discount_item(call, subscription, item, asked["discounts"])
 
 
 def _lines(call: Call, subscription: Obj) -> list[Line]:
@@ -146,7 +147,7 @@ def _lines(call: Call, subscription: Obj) -> list[Line]:
             whole = periods.containing(
                 subscription["billing_cycle_anchor"], *items.interval(item["price"]), period[0]
             )
-            lines += changes.backdated(call, subscription, item)
+            lines += item_changes.backdated(call, subscription, item)
             if whole[0] == period[0] or not none:
                 lines += first_part(call, item, subscription["currency"], whole, period[0])
     return lines
@@ -239,80 +240,6 @@ def delete_discount(call: Call) -> Obj:
     return {**call.find("discount", held[-1]), "deleted": True}
 
 
-def _wanted(call: Call) -> dict[str, Any]:
-    """The filters that are no equalities."""
-    names = ("status", "price", "plan", "current_period_start", "current_period_end", "test_clock")
-    return {name: call.params[name] for name in (*names, "automatic_tax") if name in call.params}
-
-
-def _fits(subscription: Obj, wanted: dict[str, Any], *, any_clock: bool) -> bool:
-    if not _status_fits(subscription["status"], wanted.get("status")):
-        return False
-    if "test_clock" in wanted:
-        if subscription["test_clock"] != wanted["test_clock"]:
-            return False
-    elif not any_clock and subscription["test_clock"] is not None:
-        return False
-    if "automatic_tax" in wanted and wanted["automatic_tax"]["enabled"]:
-        return False
-    held = subscription["items"]["data"]
-    price = wanted.get("price", wanted.get("plan"))
-    if price is not None and all(item["price"]["id"] != price for item in held):
-        return False
-    return all(
-        any(between(item[name], wanted[name]) for item in held)
-        for name in ("current_period_start", "current_period_end")
-        if name in wanted
-    )
-
-
-def between(moment: int, bounds: dict[str, int]) -> bool:
-    """Whether a time lies within the bounds that a filter names."""
-    return bounds.get("gte", moment) <= moment <= bounds.get("lte", moment) and bounds.get(
-        "gt", moment - 1
-    ) < moment < bounds.get("lt", moment + 1)
-
-
-def _status_fits(status: str, wanted: str | None) -> bool:
-    if wanted is None:
-        return status != "canceled"
-    if wanted == "ended":
-        return status in shape.ENDED
-    return wanted in ("all", status)
-
-
-def list_all(call: Call) -> Obj:
-    """GET /v1/subscriptions: all that are not canceled, unless a status is asked for.
-
-    Those of test clocks are listed by ``customer`` or ``test_clock`` only, as Stripe does.
-    """
-    url = _URL
-    if call.ids:
-        call.find("customer")
-        call.params["customer"] = call.ids[0]
-        url = f"/v1/customers/{call.ids[0]}/subscriptions"
-    wanted = _wanted(call)
-    any_clock = "customer" in call.params
-    return page(
-        call,
-        "subscription",
-        url,
-        matches=lambda subscription: _fits(subscription, wanted, any_clock=any_clock),
-        ignore=tuple(wanted),
-    )
-
-
-_SEARCHED: Final = {
-    "created": search.field("created"),
-    "status": search.field("status"),
-}
-
-
-def search_all(call: Call) -> Obj:
-    """GET /v1/subscriptions/search: by created, metadata and status."""
-    return search.page(call, "subscription", f"{_URL}/search", _SEARCHED)
-
-
 _NAMES: Final = (
     "customer default_payment_method discounts latest_invoice pending_setup_intent schedule test_clock"
     " application default_source on_behalf_of"
@@ -339,15 +266,15 @@ _OF_CUSTOMER: Final = "/v1/customers/{}/subscriptions"
 
 ROUTES: Final = [
     Route("POST", _URL, create, shape.CREATE),
-    Route("GET", _URL, list_all, shape.LIST),
-    Route("GET", f"{_URL}/search", search_all, search.PARAMS),
+    Route("GET", _URL, lists.list_all, shape.LIST),
+    Route("GET", f"{_URL}/search", lists.search_all, search.PARAMS),
     Route("GET", f"{_URL}/{{}}", retrieve),
     Route("POST", f"{_URL}/{{}}", update, shape.UPDATE),
     Route("DELETE", f"{_URL}/{{}}", cancel, shape.CANCEL),
     Route("POST", f"{_URL}/{{}}/resume", resume, shape.RESUME),
     Route("DELETE", f"{_URL}/{{}}/discount", delete_discount),
     Route("POST", _OF_CUSTOMER, create, Params({**shape.CREATE.fields})),
-    Route("GET", _OF_CUSTOMER, list_all, shape.LIST),
+    Route("GET", _OF_CUSTOMER, lists.list_all, shape.LIST),
     Route("GET", f"{_OF_CUSTOMER}/{{}}", retrieve),
     Route("POST", f"{_OF_CUSTOMER}/{{}}", update, shape.UPDATE),
     Route("DELETE", f"{_OF_CUSTOMER}/{{}}", cancel, shape.CANCEL),
