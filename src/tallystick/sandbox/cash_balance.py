@@ -1,8 +1,8 @@
 """A customer's cash balance: money that came by bank transfer and waits to be used; only funded by tests.
 
-``fund_cash_balance`` adds to it: customer_cash_balance_transaction.created, cash_balance.funds_available. The
-sandbox reconciles by hand only: nothing is taken from the balance by itself. Hidden beside a customer:
-``cash``, minor units by currency, and ``cash_manual``, whether that was asked for.
+``fund_cash_balance`` adds to it: customer_cash_balance_transaction.created, cash_balance.funds_available.
+What it pays by itself is in ``transfer_payments``. Hidden beside a customer: ``cash``, minor units by
+currency, and ``cash_manual``, whether nothing is to be paid by itself.
 Source: https://docs.stripe.com/payments/customer-balance
 """
 
@@ -26,6 +26,7 @@ _TRANSFERS: Final = {"eur": "eu", "gbp": "gb", "jpy": "jp", "mxn": "mx", "usd": 
 
 def shown(call: Call, customer: Obj) -> Obj:
     """The balance as the API shows it; null before there was any money."""
+    manual = bool(call.store.hidden(customer).get("cash_manual"))
     return {
         "object": "cash_balance",
         "available": call.store.hidden(customer).get("cash"),
@@ -33,8 +34,8 @@ def shown(call: Call, customer: Obj) -> Obj:
         "customer_account": None,
         "livemode": False,
         "settings": {
-            "reconciliation_mode": "manual",
-            "using_merchant_default": not call.store.hidden(customer).get("cash_manual", False),
+            "reconciliation_mode": "manual" if manual else "automatic",
+            "using_merchant_default": not manual,
         },
     }
 
@@ -82,7 +83,7 @@ def retrieve(call: Call) -> Obj:
 
 
 def update(call: Call) -> Obj:
-    """POST /v1/customers/{id}/cash_balance: reconciliation stays manual."""
+    """POST /v1/customers/{id}/cash_balance: whether it pays what waits by itself."""
     customer = call.find("customer")
     mode = call.params.get("settings", {}).get("reconciliation_mode")
     if mode is not None:
@@ -105,7 +106,7 @@ def list_transactions(call: Call) -> Obj:
     return page(call, KIND, f"/v1/customers/{call.ids[0]}/cash_balance_transactions")
 
 
-_SETTINGS: Final = Params({"reconciliation_mode": one_of("manual", "merchant_default")})
+_SETTINGS: Final = Params({"reconciliation_mode": one_of("automatic", "manual", "merchant_default")})
 
 ROUTES: Final = [
     Route(

@@ -137,6 +137,23 @@ def make_debit(call: Call, order: Obj, method: Obj, account: bank_accounts.TestA
     )
 
 
+def make_transfer(call: Call, order: Obj, method: Obj) -> Obj:
+    """A new charge that a bank transfer has paid in full."""
+    outcome = {**_outcome(call, None), "risk_level": "not_assessed"}
+    del outcome["risk_score"]
+    return _put(
+        call,
+        order,
+        method,
+        amount_captured=order["amount"],
+        captured=True,
+        outcome=outcome,
+        paid=True,
+        payment_method_details={"customer_balance": {}, "type": "customer_balance"},
+        status="succeeded",
+    )
+
+
 _DEBIT_DETAILS: Final = {
     bank_accounts.US: frozenset(
         ("account_holder_type", "account_type", "bank_name", "fingerprint", "last4", "routing_number")

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NoReturn
 
-from tallystick.sandbox import bank_debits, captures, cards, charge_shape, disputes, payment_methods
+from tallystick.sandbox import (
+    bank_debits,
+    captures,
+    cards,
+    charge_shape,
+    disputes,
+    payment_methods,
+    transfer_payments,
+)
 from tallystick.sandbox.errors import StripeError, doc_url, invalid, refused
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
@@ -67,6 +75,9 @@ def confirm(call: Call, intent: Obj, attempt: Attempt) -> None:
     method = call.find("payment_method", intent["payment_method"])
     check_owner(call, method, intent["customer"])
     _check_type(intent, method)
+    if method["type"] == transfer_payments.KIND:
+        transfer_payments.ask(call, intent)
+        return
     if method["type"] != "card":
         _keep_method(call, intent, method)
         bank_debits.submit(call, intent, method, attempt.mandate_data)
@@ -126,7 +137,7 @@ def _ask(call: Call, intent: Obj, attempt: Attempt) -> None:
 
 def authenticated(call: Call, intent: Obj, *, success: bool) -> None:
     """What follows the customer's answer; raises StripeError when the card is declined after all."""
-    if intent["status"] != "requires_action":
+    if intent["status"] != "requires_action" or transfer_payments.waits(intent):
         raise refused(
             f"This PaymentIntent does not wait for authentication: it has a status of {intent['status']}.",
             code="payment_intent_unexpected_state",

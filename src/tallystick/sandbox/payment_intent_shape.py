@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tallystick import money
-from tallystick.sandbox import bank_accounts, mandates, payment_methods
+from tallystick.sandbox import bank_accounts, mandates, payment_methods, transfer_payments
 from tallystick.sandbox.amount_details import amount_details
 from tallystick.sandbox.errors import invalid
 from tallystick.sandbox.params import (
@@ -81,6 +81,7 @@ BLANK_OPTIONS: Final[dict[str, Obj]] = {
     },
     bank_accounts.US: {"mandate_options": {}, "verification_method": "automatic"},
     bank_accounts.SEPA: {"mandate_options": {}},
+    "customer_balance": {"bank_transfer": None, "funding_type": None},
 }
 """What the options of each type of payment method are when nothing was sent."""
 _OFFERED: Final = {
@@ -160,6 +161,22 @@ OPTIONS: Final = Params(
         "card": clearable(_CARD_OPTIONS),
         bank_accounts.US: clearable(_US_OPTIONS),
         bank_accounts.SEPA: clearable(_SEPA_OPTIONS),
+        "customer_balance": clearable(
+            Params(
+                {
+                    "bank_transfer": Params(
+                        {
+                            "eu_bank_transfer": Params({"country": text(2)}, required=("country",)),
+                            "requested_address_types": list_of(text()),
+                            "type": transfer_payments.transfer_type,
+                        },
+                        required=("type",),
+                    ),
+                    "funding_type": one_of("bank_transfer"),
+                    "setup_future_usage": one_of("none"),
+                }
+            )
+        ),
     }
 )
 

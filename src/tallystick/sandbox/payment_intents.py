@@ -11,6 +11,7 @@ from tallystick.sandbox import (
     payment_methods,
     refunds,
     search,
+    transfer_payments,
 )
 from tallystick.sandbox import payment_intent_shape as shape
 from tallystick.sandbox.amount_details import merged
@@ -260,6 +261,8 @@ def cancel(call: Call) -> Obj:
                 " `final_capture` to let go of the rest.",
             )
         refunds.let_go(call, charge)
+    elif transfer_payments.waits(intent):
+        transfer_payments.let_go(call, intent)
     elif intent["status"] == "processing":
         bank_debits.cancel(call, call.find("charge", intent["latest_charge"]))
     confirmation.mark_canceled(call, intent, call.params.get("cancellation_reason"))

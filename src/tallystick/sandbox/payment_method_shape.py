@@ -10,6 +10,9 @@ from tallystick.sandbox.params import merged_metadata, whole_address
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
 
+SAVED_ONLY: Final = ("acss_debit", "afterpay_clearpay")
+"""Kinds that can be made and saved to a customer; no payment takes them here."""
+
 _BANK: Final = "STRIPE TEST BANK"
 
 
@@ -66,6 +69,27 @@ def store_account(call: Call, account: bank_accounts.TestAccount, params: dict[s
     if "billing_details" not in params:
         params = {**params, "billing_details": {"name": "Jenny Rosen", "email": "jenny.rosen@example.com"}}
     return _store(call, account.kind, shown, number, params)
+
+
+def store_other(call: Call, kind: str, params: dict[str, Any]) -> Obj:
+    """A new payment method of a ``SAVED_ONLY`` kind."""
+    sent = params.get(kind, {})
+    number = sent.get("account_number", "")
+    shown: Obj = {}
+    if kind == "acss_debit":
+        shown = {
+            "bank_name": _BANK,
+            "fingerprint": fingerprint("acss", number),
+            "institution_number": sent["institution_number"],
+            "last4": number[-4:],
+            "transit_number": sent["transit_number"],
+        }
+    return _store(call, kind, shown, number, params)
+
+
+def store_balance(call: Call, params: dict[str, Any]) -> Obj:
+    """A new payment method that stands for the customer's own cash balance."""
+    return _store(call, "customer_balance", {}, "", params)
 
 
 def _store(call: Call, kind: str, shown: Obj, number: str, params: dict[str, Any]) -> Obj:

@@ -44,7 +44,11 @@ _US: Final = Params(
     }
 )
 _SEPA: Final = Params({"iban": text()}, required=("iban",))
-_KIND: Final = one_of("card", *bank_accounts.KINDS)
+_ACSS: Final = Params(
+    {"account_number": text(), "institution_number": text(), "transit_number": text()},
+    required=("account_number", "institution_number", "transit_number"),
+)
+_KIND: Final = one_of("card", "customer_balance", *bank_accounts.KINDS, *payment_method_shape.SAVED_ONLY)
 REDISPLAY: Final = one_of("always", "limited", "unspecified")
 NEW: Final = Params(
     {
@@ -52,6 +56,9 @@ NEW: Final = Params(
         "card": _CARD,
         "us_bank_account": _US,
         "sepa_debit": _SEPA,
+        "customer_balance": Params({}),
+        "acss_debit": _ACSS,
+        "afterpay_clearpay": Params({}),
         "billing_details": BILLING,
         "metadata": metadata,
         "allow_redisplay": REDISPLAY,
@@ -65,7 +72,11 @@ NEW: Final = Params(
 def make(call: Call, params: dict[str, Any]) -> Obj:
     """A new payment method from checked ``NEW`` parameters; nothing is attached yet."""
     kind = params["type"]
+    if kind == "customer_balance":
+        return payment_method_shape.store_balance(call, params)
     sent = params.get(kind)
+    if kind == "afterpay_clearpay" or (kind == "acss_debit" and sent is not None):
+        return payment_method_shape.store_other(call, kind, params)
     if sent is None:
         raise invalid(f"Missing required param: {kind}.", param=kind, code="parameter_missing")
     if kind != "card":
@@ -143,8 +154,8 @@ def materialise(call: Call, ident: str) -> Obj:
 
 
 def account_of(call: Call, method: Obj) -> bank_accounts.TestAccount | None:
-    """The bank account behind a payment method; None for a card."""
-    if method["type"] == "card":
+    """The bank account behind a payment method; None for a card, and for what cannot pay here."""
+    if method["type"] not in bank_accounts.KINDS:
         return None
     return bank_accounts.stored(method["type"], call.store.hidden(method)["number"])
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tallystick import money
-from tallystick.sandbox import balance, bank_accounts, captures, confirmation, disputes, payment_methods
+from tallystick.sandbox import (
+    balance,
+    bank_accounts,
+    captures,
+    confirmation,
+    disputes,
+    payment_methods,
+    transfer_payments,
+)
 from tallystick.sandbox.errors import invalid, refused
 from tallystick.sandbox.lists import page
 from tallystick.sandbox.params import (
@@ -59,6 +67,8 @@ _TRANSFERS: Final = {bank_accounts.US: "us_bank_transfer", bank_accounts.SEPA: "
 
 
 def _destination(charge: Obj) -> Obj:
+    if charge["payment_method_details"]["type"] == transfer_payments.KIND:
+        return {"customer_cash_balance": {}, "type": "customer_cash_balance"}
     kind = _TRANSFERS.get(charge["payment_method_details"]["type"])
     if kind is not None:
         return {kind: {"reference": None, "reference_status": "pending"}, "type": kind}
@@ -173,7 +183,8 @@ def _refund(call: Call, charge: Obj, amount: int) -> Obj:
     captures.settle_now(call, charge)
     method = call.find("payment_method", charge["payment_method"])
     bank = method["type"] != "card"
-    pending = bank or payment_methods.card_of(call, method).refund == "pending"
+    to_cash = method["type"] == transfer_payments.KIND
+    pending = (bank and not to_cash) or payment_methods.card_of(call, method).refund == "pending"
     values = {"pending_reason": "processing", "status": "pending"} if pending else {}
     refund = _new(call, charge, amount, call.params, **values)
     call.store.put(refund)
@@ -181,7 +192,10 @@ def _refund(call: Call, charge: Obj, amount: int) -> Obj:
     call.store.change(refund, balance_transaction=txn["id"])
     total = charge["amount_refunded"] + amount
     previous = call.store.change(charge, amount_refunded=total, refunded=total == charge["amount_captured"])
-    call.after(call.sandbox.settings.refund_delay, FINISH, refund["id"])
+    if to_cash:
+        transfer_payments.give_back(call, refund, charge)
+    else:
+        call.after(call.sandbox.settings.refund_delay, FINISH, refund["id"])
     call.emit("refund.created", refund)
     call.emit("charge.refunded", charge, previous)
     return refund

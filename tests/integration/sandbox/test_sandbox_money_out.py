@@ -239,3 +239,40 @@ async def test_money_that_disagrees_and_money_of_any_type(sdk: Sdk, raw: Raw) ->
     assert await available(sdk) == before - 175
     status, listed, _ = await raw("GET", "/_control/state")
     assert (status, listed["balances"]["usd"]["available"]) == (200, before - 175)
+
+
+async def test_a_bank_transfer_pays_in_two_parts(sdk: Sdk, raw: Raw) -> None:
+    customer = await sdk("customers.create", {})
+    data = {
+        "amount": "20000",
+        "currency": "jpy",
+        "customer": customer.id,
+        "payment_method_types[]": "customer_balance",
+        "payment_method_data[type]": "customer_balance",
+        "payment_method_options[customer_balance][funding_type]": "bank_transfer",
+        "payment_method_options[customer_balance][bank_transfer][type]": "jp_bank_transfer",
+        "confirm": "true",
+    }
+    old = {"Stripe-Version": "2026-08-26.dahlia"}
+    _, intent, _ = await raw("POST", "/v1/payment_intents", data, headers=old)
+    assert intent["status"] == "requires_action"
+    funds = {"amount": "15000", "currency": "jpy"}
+    path = f"/v1/test_helpers/customers/{customer.id}/fund_cash_balance"
+    await raw("POST", path, funds)
+    part = await sdk("payment_intents.retrieve", intent["id"])
+    assert part.next_action.display_bank_transfer_instructions.amount_remaining == 5000
+    await raw("POST", path, funds)
+    paid = await sdk(
+        "payment_intents.retrieve", intent["id"], {"expand": ["latest_charge.balance_transaction"]}
+    )
+    assert (paid.status, paid.latest_charge.balance_transaction.type) == ("succeeded", "payment")
+    _, cash, _ = await raw("GET", f"/v1/customers/{customer.id}/cash_balance")
+    assert cash["available"] == {"jpy": 10_000}
+    await sdk("refunds.create", {"payment_intent": paid.id, "amount": 3000})
+    _, cash, _ = await raw("GET", f"/v1/customers/{customer.id}/cash_balance")
+    assert cash["available"] == {"jpy": 13_000}
+    assert (await happened(sdk, "payment_intent"))[1:] == [
+        "payment_intent.requires_action",
+        "payment_intent.partially_funded",
+        "payment_intent.succeeded",
+    ]
