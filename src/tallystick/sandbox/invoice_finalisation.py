@@ -160,8 +160,14 @@ def _open_payment(call: Call, invoice: Obj) -> None:
     real = call.in_real_time()
     ident = call.sandbox.ids.new_payment("pi")
     hidden = call.store.hidden(invoice)
+    # The methods that the invoice names, else what the account offers in its currency: bank debits, too.
+    named = invoice["payment_settings"]["payment_method_types"] or ()
+    types = [kind for kind in named if kind in intents.BLANK_OPTIONS]
+    types = types or intents.offered_types(invoice["currency"])
     intent: Obj = {
         **intents.BLANK,
+        "payment_method_options": intents.options(types, {}, None),
+        "payment_method_types": types,
         "id": ident,
         "amount": invoice["amount_due"],
         "capture_method": "automatic",  # as recorded; the balance transaction is there with the charge

@@ -39,7 +39,7 @@ def due(call: Call, subscription: Obj, billed: Sequence[Line]) -> int:
     for item in waiting.pending(call, subscription):
         shares.append(discounts.Share(item["amount"], discountable=item["discountable"]))
         rates.append(item["tax_rates"] or subscription["default_tax_rates"])
-    for ident in subscription["discounts"]:
+    for ident in terms.discounts_of(call, subscription):
         discounts.apply(call, call.find("discount", ident), shares, currency)
     total = sum(share.left for share in shares)
     for share, own in zip(shares, rates, strict=True):
@@ -79,7 +79,7 @@ def make(
     ident = ident or announced_id(call, subscription)
     copies = [
         discounts.copied(call, call.find("discount", held), invoice=ident)["id"]
-        for held in subscription["discounts"]
+        for held in terms.discounts_of(call, subscription)
     ]
     held = waiting.pending(call, subscription)
     invoice = invoice_drafts.make(
@@ -100,6 +100,11 @@ def make(
         default_payment_method=subscription["default_payment_method"],
         description=subscription["description"],
         discounts=copies,
+        payment_settings={
+            "default_mandate": None,
+            "payment_method_options": subscription["payment_settings"]["payment_method_options"],
+            "payment_method_types": subscription["payment_settings"]["payment_method_types"],
+        },
         parent=subscription_parent(subscription),
     )
     for item in held:
@@ -199,6 +204,10 @@ def collect(call: Call, subscription: Obj, invoice: Obj, behavior: str) -> Obj:
         return invoice
     off_session = call.params.get("off_session", False)
     outcome = invoice_collection.attempt(call, invoice, off_session=off_session)
+    if outcome.how == "processing" and subscription["status"] == "incomplete":
+        # A bank debit takes days; Stripe provisions meanwhile.
+        previous = call.store.change(subscription, status="active")
+        call.emit("customer.subscription.updated", subscription, previous)
     if behavior == "error_if_incomplete" and outcome.error is not None:
         outcome.error.keeps_work = False
         raise outcome.error

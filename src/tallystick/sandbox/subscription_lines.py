@@ -14,6 +14,7 @@ from typing import Final
 
 from tallystick import money
 from tallystick.sandbox import discounts, meter_events, pricing
+from tallystick.sandbox import subscription_terms as terms
 from tallystick.sandbox.item_amounts import Part, parts, share
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
@@ -67,7 +68,7 @@ def net_costs(call: Call, items: Sequence[Obj], subscription: Obj) -> dict[str, 
     for item in items:
         for ident in item["discounts"]:
             discounts.apply(call, call.find("discount", ident), [shares[item["id"]]], currency)
-    for ident in subscription["discounts"]:
+    for ident in terms.discounts_of(call, subscription):
         discounts.apply(call, call.find("discount", ident), list(shares.values()), currency)
     return {ident: held.left for ident, held in shares.items()}
 

@@ -126,6 +126,15 @@ def give_discounts(call: Call, subscription: Obj, sent: list[dict[str, Any]]) ->
     return given
 
 
+def discounts_of(call: Call, subscription: Obj) -> list[str]:
+    """The discounts that a subscription's invoices take: its own, else its customer's."""
+    own: list[str] = subscription["discounts"]
+    customer = call.store.get("customer", subscription["customer"]) or {}
+    if own or not customer.get("discount"):
+        return own
+    return [customer["discount"]["id"]]
+
+
 def payment_method(call: Call, customer: Obj, ident: str | None) -> str | None:
     """A default payment method, which must be the customer's."""
     if ident is None:

@@ -226,6 +226,20 @@ def resume(call: Call) -> Obj:
     return changes.resume(call.living_in(subscription["test_clock"]), subscription)
 
 
+def migrate(call: Call) -> Obj:
+    """POST /v1/subscriptions/{id}/migrate: from classic to flexible billing; there is no way back."""
+    subscription = find(call)
+    if subscription["billing_mode"]["type"] == "flexible":
+        raise refused("This subscription is in flexible billing mode already.", param="billing_mode")
+    call = call.living_in(subscription["test_clock"])
+    mode = terms.billing_mode(call)
+    if mode["type"] != "flexible":
+        raise invalid("A subscription can be migrated to flexible only.", param="billing_mode[type]")
+    previous = call.store.change(subscription, billing_mode=mode)
+    call.emit("customer.subscription.updated", subscription, previous)
+    return subscription
+
+
 def delete_discount(call: Call) -> Obj:
     """DELETE /v1/subscriptions/{id}/discount: all of its discounts."""
     subscription = find(call)
@@ -273,6 +287,12 @@ ROUTES: Final = [
     Route("DELETE", f"{_URL}/{{}}", cancel, shape.CANCEL),
     Route("POST", f"{_URL}/{{}}/resume", resume, shape.RESUME),
     Route("DELETE", f"{_URL}/{{}}/discount", delete_discount),
+    Route(
+        "POST",
+        f"{_URL}/{{}}/migrate",
+        migrate,
+        Params({"billing_mode": shape.BILLING_MODE}, required=("billing_mode",)),
+    ),
     Route("POST", _OF_CUSTOMER, create, Params({**shape.CREATE.fields})),
     Route("GET", _OF_CUSTOMER, lists.list_all, shape.LIST),
     Route("GET", f"{_OF_CUSTOMER}/{{}}", retrieve),

@@ -659,3 +659,64 @@ async def test_a_schedule_made_of_a_subscription(world: World) -> None:
         await world.sdk("subscription_schedules.release", schedule.id)
     listed = await world.sdk("subscription_schedules.list", {"customer": world.customer})
     assert len(listed.data) == 3
+
+
+async def test_a_first_payment_that_asks_for_authentication(world: World) -> None:
+    await world.pay_with("pm_card_authenticationRequired")
+    subscription = await world.subscribe(await world.price(), expand=["latest_invoice.payments"])
+    assert (subscription.status, subscription.latest_invoice.status) == ("incomplete", "open")
+    intent = subscription.latest_invoice.payments.data[0].payment.payment_intent
+    assert "invoice.payment_action_required" in await world.types()
+    await world.raw.control("POST", f"payment_intents/{intent}/authenticate", {"outcome": "succeed"})
+    assert (await world.get(subscription, "latest_invoice")).status == "active"
+
+
+async def test_a_bank_debit_is_on_its_way(world: World) -> None:
+    method = await world.sdk(
+        "payment_methods.create",
+        {
+            "type": "sepa_debit",
+            "sepa_debit": {"iban": "AT611904300234573201"},
+            "billing_details": {"name": "Ada", "email": "ada@example.com"},
+        },
+    )
+    await world.pay_with(method.id)
+    euros = await world.sdk(
+        "prices.create",
+        {"product": world.product, "currency": "eur", "unit_amount": 900, "recurring": {"interval": "month"}},
+    )
+    subscription = await world.subscribe(euros.id, expand=["latest_invoice"])
+    assert (subscription.status, subscription.latest_invoice.status) == ("active", "open")
+    await world.raw.control("POST", "settle")
+    assert (await world.get(subscription, "latest_invoice")).latest_invoice.status == "paid"
+
+
+async def test_a_customers_own_discount_and_the_way_to_flexible(world: World) -> None:
+    coupon = await world.sdk("coupons.create", {"percent_off": 10, "duration": "forever"})
+    given = {"coupon": coupon.id}
+    status, _, _ = await world.raw("POST", f"/v1/customers/{world.customer}", given)
+    subscription = await world.subscribe(
+        await world.price(), billing_mode={"type": "classic"}, expand=["latest_invoice"]
+    )
+    assert subscription.latest_invoice.total == (900 if status == 200 else 1000)
+    moved = await world.sdk("subscriptions.migrate", subscription.id, {"billing_mode": {"type": "flexible"}})
+    assert moved.billing_mode.type == "flexible"
+
+
+async def test_without_a_test_clock_the_sandboxs_own_time_counts(sdk: Sdk, raw: Raw) -> None:
+    customer = await sdk(
+        "customers.create",
+        {"payment_method": "pm_card_visa", "invoice_settings": {"default_payment_method": "pm_card_visa"}},
+    )
+    product = await sdk("products.create", {"name": "Seat"})
+    price = await sdk(
+        "prices.create",
+        {"product": product.id, "currency": "usd", "unit_amount": 100, "recurring": {"interval": "day"}},
+    )
+    subscription = await sdk(
+        "subscriptions.create", {"customer": customer.id, "items": [{"price": price.id}]}
+    )
+    await raw.control("POST", "clock", {"advance_seconds": 2 * DAY + 7200})
+    await asyncio.sleep(0.05)
+    found = await sdk("invoices.list", {"subscription": subscription.id})
+    assert [invoice.status for invoice in found.data] == ["paid"] * 3
