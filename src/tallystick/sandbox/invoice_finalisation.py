@@ -12,6 +12,7 @@ from typing import Final
 from tallystick import money
 from tallystick.sandbox import confirmation, customer_balance, invoice_payments, invoice_totals
 from tallystick.sandbox import payment_intent_shape as intents
+from tallystick.sandbox import payment_method_options as offers
 from tallystick.sandbox.errors import StripeError, refused
 from tallystick.sandbox.invoice_drafts import ADVANCE, customer_details
 from tallystick.sandbox.state import Call
@@ -162,11 +163,11 @@ def _open_payment(call: Call, invoice: Obj) -> None:
     hidden = call.store.hidden(invoice)
     # The methods that the invoice names, else what the account offers in its currency: bank debits, too.
     named = invoice["payment_settings"]["payment_method_types"] or ()
-    types = [kind for kind in named if kind in intents.BLANK_OPTIONS]
-    types = types or intents.offered_types(invoice["currency"])
+    types = [kind for kind in named if kind in offers.BLANK_OPTIONS]
+    types = types or offers.offered_types(invoice["currency"])
     intent: Obj = {
         **intents.BLANK,
-        "payment_method_options": intents.options(types, {}, None),
+        "payment_method_options": offers.options(types, {}, None),
         "payment_method_types": types,
         "id": ident,
         "amount": invoice["amount_due"],
