@@ -51,13 +51,13 @@ def retrieve(call: Call) -> Obj:
         "metadata": {},
         "payouts_enabled": True,
         "requirements": _requirements(),
-        "settings": _settings(),
+        "settings": _settings(call),
         "tos_acceptance": {"date": None, "ip": None, "user_agent": None},
         "type": "standard",
     }
 
 
-def _settings() -> Obj:
+def _settings(call: Call) -> Obj:
     return {
         "branding": {"icon": None, "logo": None, "primary_color": None, "secondary_color": None},
         "card_payments": {
@@ -71,6 +71,14 @@ def _settings() -> Obj:
             "statement_descriptor": "TALLYSTICK",
             "statement_descriptor_kana": None,
             "statement_descriptor_kanji": None,
+        },
+        "payouts": {
+            "debit_negative_balances": True,
+            "schedule": {
+                "delay_days": call.sandbox.settings.available_after_days,
+                "interval": call.sandbox.settings.payout_interval,
+            },
+            "statement_descriptor": None,
         },
     }
 

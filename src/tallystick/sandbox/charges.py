@@ -11,6 +11,7 @@ from tallystick.sandbox import (
     charge_shape,
     disputes,
     payment_methods,
+    refund_calls,
     refunds,
     search,
     tokens,
@@ -224,8 +225,8 @@ ROUTES: Final = [
     Route("POST", "/v1/charges", create, _CREATE),
     Route("GET", "/v1/charges/search", search_all, search.PARAMS),
     Route("POST", "/v1/charges/{}/capture", capture, _CAPTURE),
-    Route("POST", "/v1/charges/{}/refund", refund, refunds.OF_CHARGE),
-    Route("POST", "/v1/charges/{}/refunds", refunds.create_of_charge, refunds.OF_CHARGE),
+    Route("POST", "/v1/charges/{}/refund", refund, refund_calls.OF_CHARGE),
+    Route("POST", "/v1/charges/{}/refunds", refunds.create_of_charge, refund_calls.OF_CHARGE),
     Route("POST", "/v1/test_helpers/charges/{}/expire", expire),
     Route(
         "GET",

@@ -7,6 +7,7 @@ from typing import Any, Final
 from tallystick.sandbox import checkout_items, setup_intents
 from tallystick.sandbox import checkout_shape as shape
 from tallystick.sandbox import payment_intent_shape as intents
+from tallystick.sandbox import payment_method_options as methods
 from tallystick.sandbox.errors import invalid
 from tallystick.sandbox.params import merged_metadata
 from tallystick.sandbox.state import Call
@@ -145,7 +146,7 @@ def _new(call: Call, params: dict[str, Any], mode: str, customer: Obj | None) ->
     if types is None:
         configuration = f"pmc_1{ids.account}{ids.account}"
         session["payment_method_configuration_details"] = {"id": configuration, "parent": None}
-        session["payment_method_types"] = intents.offered_types(params.get("currency", "usd"))
+        session["payment_method_types"] = methods.offered_types(params.get("currency", "usd"))
     if ui_mode == "hosted_page":
         session["url"] = f"{call.base_url}/c/pay/{ident}"
     else:
@@ -232,9 +233,9 @@ def _price(call: Call, session: Obj, params: dict[str, Any], customer: Obj | Non
     ids, sums = checkout_items.store(call, lines, code, rates, exempt)
     if mode == "payment" and sums.total:
         intents.check_amount(sums.total, code)
-    types = params.get("payment_method_types") or intents.offered_types(code)
+    types = params.get("payment_method_types") or methods.offered_types(code)
     types = [kind for kind in types if kind not in params.get("excluded_payment_method_types", ())]
-    options = intents.options(types, {}, params.get("payment_method_options"))
+    options = methods.options(types, {}, params.get("payment_method_options"))
     session |= {
         "amount_subtotal": sums.subtotal,
         "amount_total": sums.total,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tallystick.sandbox import bank_accounts, price_shape, product_shape
-from tallystick.sandbox import payment_intent_shape as intents
+from tallystick.sandbox import payment_method_options as methods
 from tallystick.sandbox.errors import invalid
 from tallystick.sandbox.numbers import at_least
 from tallystick.sandbox.params import (
@@ -231,7 +231,7 @@ _METHODS: Final[dict[str, Check]] = {
     "payment_method_collection": one_of("always", "if_required"),
     "payment_method_configuration": unsupported("its account has one configuration"),
     "payment_method_data": unsupported("whether to show a method again is its customer's choice"),
-    "payment_method_options": intents.OPTIONS,
+    "payment_method_options": methods.OPTIONS,
     "payment_method_types": _types,
     "saved_payment_method_options": Params(
         {

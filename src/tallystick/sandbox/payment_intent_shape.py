@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tallystick import money
-from tallystick.sandbox import bank_accounts, mandates, payment_methods, transfer_payments
+from tallystick.sandbox import mandates, payment_methods
+from tallystick.sandbox import payment_method_options as methods
 from tallystick.sandbox.amount_details import amount_details
 from tallystick.sandbox.errors import invalid
 from tallystick.sandbox.params import (
@@ -72,22 +73,11 @@ BLANK: Final[Obj] = {
     "transfer_data": None,
     "transfer_group": None,
 }
-BLANK_OPTIONS: Final[dict[str, Obj]] = {
-    "card": {
-        "installments": None,
-        "mandate_options": None,
-        "network": None,
-        "request_three_d_secure": "automatic",
-    },
-    bank_accounts.US: {"mandate_options": {}, "verification_method": "automatic"},
-    bank_accounts.SEPA: {"mandate_options": {}},
-    "customer_balance": {"bank_transfer": None, "funding_type": None},
-}
-"""What the options of each type of payment method are when nothing was sent."""
-_OFFERED: Final = {
-    "usd": ["card", bank_accounts.US],
-    "eur": ["card", bank_accounts.SEPA],
-}
+BLANK_OPTIONS: Final = methods.BLANK_OPTIONS
+offered_types: Final = methods.offered_types
+options: Final = methods.options
+"""As invoices, too, call them."""
+
 AS_SENT: Final = (
     "amount",
     "capture_method",
@@ -107,7 +97,7 @@ AS_SENT: Final = (
 def _types(value: Any, name: str) -> list[str]:
     if not isinstance(value, list) or not value:
         raise invalid("Invalid array", param=name)
-    if unknown := [item for item in value if item not in BLANK_OPTIONS]:
+    if unknown := [item for item in value if item not in methods.BLANK_OPTIONS]:
         raise invalid(
             f"The payment method type provided: {unknown[0]} is invalid. Please ensure the provided type is"
             " activated in your dashboard and your account is enabled for any preview features that you are"
@@ -115,90 +105,6 @@ def _types(value: Any, name: str) -> list[str]:
             param=name,
         )
     return list(value)
-
-
-_KEEPING: Final = clearable(one_of("none", "off_session", "on_session"))
-_REQUESTED: Final = one_of("if_available", "never")
-_CARD_OPTIONS: Final = Params(
-    {
-        "capture_method": clearable(one_of("manual")),
-        "cvc_token": unsupported("it keeps no CVC tokens"),
-        "installments": unsupported("its account offers no installments"),
-        "mandate_options": unsupported("cards need no mandates for its account"),
-        "network": one_of("amex", "diners", "discover", "jcb", "mastercard", "unionpay", "visa"),
-        "request_extended_authorization": _REQUESTED,
-        "request_incremental_authorization": _REQUESTED,
-        "request_multicapture": _REQUESTED,
-        "request_overcapture": _REQUESTED,
-        "request_three_d_secure": one_of("any", "automatic", "challenge"),
-        "require_cvc_recollection": boolean,
-        "setup_future_usage": _KEEPING,
-        "statement_descriptor_suffix_kana": unsupported("its account is not Japanese"),
-        "statement_descriptor_suffix_kanji": unsupported("its account is not Japanese"),
-        "three_d_secure": unsupported("it authenticates by itself"),
-    }
-)
-_US_OPTIONS: Final = Params(
-    {
-        "financial_connections": unsupported("it has no Financial Connections"),
-        "mandate_options": Params({"collection_method": clearable(one_of("paper"))}),
-        "networks": Params({"requested": list_of(one_of("ach", "us_domestic_wire"))}),
-        "setup_future_usage": _KEEPING,
-        "target_date": text(),
-        "transaction_purpose": clearable(one_of("goods", "other", "services", "unspecified")),
-        "verification_method": one_of("automatic", "instant", "microdeposits"),
-    }
-)
-_SEPA_OPTIONS: Final = Params(
-    {
-        "mandate_options": Params({"reference_prefix": clearable(text(12))}),
-        "setup_future_usage": _KEEPING,
-        "target_date": text(),
-    }
-)
-OPTIONS: Final = Params(
-    {
-        "card": clearable(_CARD_OPTIONS),
-        bank_accounts.US: clearable(_US_OPTIONS),
-        bank_accounts.SEPA: clearable(_SEPA_OPTIONS),
-        "customer_balance": clearable(
-            Params(
-                {
-                    "bank_transfer": Params(
-                        {
-                            "eu_bank_transfer": Params({"country": text(2)}, required=("country",)),
-                            "requested_address_types": list_of(text()),
-                            "type": transfer_payments.transfer_type,
-                        },
-                        required=("type",),
-                    ),
-                    "funding_type": one_of("bank_transfer"),
-                    "setup_future_usage": one_of("none"),
-                }
-            )
-        ),
-    }
-)
-
-
-def offered_types(code: str) -> list[str]:
-    """The types that Stripe would offer for a currency, of those that the account has."""
-    return list(_OFFERED.get(code, ["card"]))
-
-
-def options(types: list[str], old: Obj, sent: dict[str, Any] | None) -> Obj:
-    """``payment_method_options`` for these types, with what was sent; an unset one goes back to its blank."""
-    shown = {kind: old.get(kind, BLANK_OPTIONS[kind]) for kind in types}
-    for kind, values in (sent or {}).items():
-        merged = {
-            **BLANK_OPTIONS[kind],
-            **(old.get(kind, {}) if values is not None else {}),
-            **(values or {}),
-        }
-        shown[kind] = {
-            name: value for name, value in merged.items() if value is not None or name in BLANK_OPTIONS[kind]
-        }
-    return shown
 
 
 def _off_session(value: Any, _name: str) -> bool:
@@ -219,7 +125,7 @@ _SHARED: Final[dict[str, Check]] = {
     "radar_options": unsupported("it assesses no browser sessions"),
     "payment_method": clearable(text()),
     "payment_method_data": payment_methods.NEW,
-    "payment_method_options": OPTIONS,
+    "payment_method_options": methods.OPTIONS,
     "payment_method_types": _types,
     "capture_method": one_of("automatic", "automatic_async", "manual"),
     "receipt_email": clearable(text()),

@@ -14,6 +14,7 @@ from tallystick.sandbox import (
     transfer_payments,
 )
 from tallystick.sandbox import payment_intent_shape as shape
+from tallystick.sandbox import payment_method_options as methods
 from tallystick.sandbox.amount_details import merged
 from tallystick.sandbox.errors import StripeError, invalid, refused
 from tallystick.sandbox.lists import page
@@ -125,10 +126,10 @@ def _new(call: Call, params: dict[str, Any], method: str | None) -> Obj:
         **{name: params[name] for name in shape.AS_SENT if name in params},
     }
     if intent["automatic_payment_methods"]:
-        intent["payment_method_types"] = shape.offered_types(params["currency"])
+        intent["payment_method_types"] = methods.offered_types(params["currency"])
     _exclude(intent, params.get("excluded_payment_method_types"))
     intent["metadata"] = merged_metadata(None, params.get("metadata", {}))
-    intent["payment_method_options"] = shape.options(
+    intent["payment_method_options"] = methods.options(
         intent["payment_method_types"], {}, params.get("payment_method_options")
     )
     intent["shipping"] = whole_shipping(params.get("shipping"))
@@ -178,13 +179,13 @@ def _edited(call: Call, intent: Obj) -> Obj:
         shape.check_amount(after["amount"], after["currency"])
         balance.settled(call, after["amount"], after["currency"])
     if "currency" in values and intent["automatic_payment_methods"]:
-        values["payment_method_types"] = shape.offered_types(values["currency"])
+        values["payment_method_types"] = methods.offered_types(values["currency"])
     if "excluded_payment_method_types" in params:
         values = {"payment_method_types": intent["payment_method_types"], **values}
         _exclude(values, params["excluded_payment_method_types"])
     if "payment_method_options" in params or "payment_method_types" in values:
         types: list[str] = values.get("payment_method_types") or intent["payment_method_types"]
-        values["payment_method_options"] = shape.options(
+        values["payment_method_options"] = methods.options(
             types, intent["payment_method_options"], params.get("payment_method_options")
         )
     method = _method(call, params, values.get("customer", intent["customer"]))
