@@ -8,6 +8,7 @@ idempotency key, or the webhook, brings the result.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -30,7 +31,7 @@ from tallystick.idempotency import Claim
 from tallystick.money import CURRENCIES, charge_problem
 from tallystick.payments.reading import OUR_METADATA, Payment, get_payment
 from tallystick.payments.reports import intent_report
-from tallystick.payments.status import PaymentStatus
+from tallystick.payments.status import ANSWER, PaymentStatus
 from tallystick.payments.store import apply_payments
 from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer, UnavailableError
 from tallystick.stripe_gateway.client import StripeGateway
@@ -326,7 +327,8 @@ async def _raise_as_it_stands(
 async def _store(engine: AsyncEngine, payment_id: str, answer: StripeAnswer) -> Payment:
     """Store what Stripe says of the payment, whatever its metadata says by now; returns how it stands."""
     try:
-        report = intent_report(PaymentIntent.read(answer.object), at=answer.at, source="")
+        source = f"{ANSWER}{time.time_ns()}"
+        report = intent_report(PaymentIntent.read(answer.object), at=answer.at, source=source)
     except PayloadError as error:
         raise UnavailableError("Stripe's answer cannot be read.", outcome_unknown=True) from error
     async with engine.begin() as connection:

@@ -201,8 +201,8 @@ _OLD_STATUS: Final = {
 def intent_report(intent: PaymentIntent, *, at: int, source: str) -> PaymentReport:
     """What a PaymentIntent says of its payment at ``at`` (Unix seconds of Stripe's clock).
 
-    ``source`` is the event's id, empty for the answer to a call of ours. Raises PayloadError for a status
-    that does not exist.
+    ``source`` is the event's id, or the name of an answer (see ``payment_order``). Raises PayloadError for a
+    status that does not exist.
     """
     status = _intent_status(intent.status)
     succeeded = status is PaymentStatus.SUCCEEDED

@@ -78,6 +78,15 @@ async def test_a_payment_that_needs_authentication(face: Face) -> None:
     assert_problem(answer, 409, "invalid_state")
 
 
+async def test_the_answer_to_the_latest_call_stands_within_the_second(face: Face) -> None:
+    """A decline and the next attempt fall into one second of Stripe's clock, which has no finer one."""
+    order = {"amount": 1000, "currency": "usd", "confirm": True, "payment_method": "pm_card_chargeDeclined"}
+    declined = (await face.post("/payments", order)).json()["payment"]
+    body = {"payment_method": "pm_card_authenticationRequired", "return_url": "https://shop.example/back"}
+    tried = (await face.post(f"/payments/{declined['id']}/confirm", body)).json()
+    assert (tried["status"], bool(tried["next_action"])) == ("requires_action", True)
+
+
 async def test_a_part_is_captured(face: Face) -> None:
     paid = await face.pay(amount=6500, capture_method="manual")
     assert (paid["status"], paid["amount_capturable"], paid["amount_captured"]) == (
