@@ -47,7 +47,8 @@ def _transformed(price: dict[str, Any], quantity: Decimal) -> Decimal:
     if not transform:
         return quantity
     rounding = ROUND_CEILING if transform["round"] == "up" else ROUND_FLOOR
-    return (quantity / transform["divide_by"]).to_integral_value(rounding=rounding)
+    packages = quantity / Decimal(transform["divide_by"])
+    return packages.to_integral_value(rounding=rounding)
 
 
 def _of_tier(tier: dict[str, Any], number: int, quantity: Decimal) -> list[Part]:

@@ -100,11 +100,7 @@ def make(
         default_payment_method=subscription["default_payment_method"],
         description=subscription["description"],
         discounts=copies,
-        payment_settings={
-            "default_mandate": None,
-            "payment_method_options": subscription["payment_settings"]["payment_method_options"],
-            "payment_method_types": subscription["payment_settings"]["payment_method_types"],
-        },
+        payment_settings=_payment_settings(subscription),
         parent=subscription_parent(subscription),
     )
     for item in held:
@@ -117,6 +113,12 @@ def make(
     _note_billed(call, subscription, invoice)
     _use_up(call, subscription)
     return invoice
+
+
+def _payment_settings(subscription: Obj) -> Obj:
+    """What an invoice takes over of how its subscription is paid."""
+    names = ("payment_method_options", "payment_method_types")
+    return {"default_mandate": None, **{name: subscription["payment_settings"][name] for name in names}}
 
 
 def _period(call: Call, subscription: Obj, billed: Sequence[Line], reason: str) -> tuple[int, int]:
