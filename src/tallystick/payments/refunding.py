@@ -6,7 +6,7 @@ what was captured. A reservation is a refund with the status ``unknown``; a refu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import orjson
@@ -25,9 +25,9 @@ from tallystick.errors import (
 )
 from tallystick.idempotency import Claim
 from tallystick.money import CURRENCIES
-from tallystick.payments.commands import check_metadata
+from tallystick.payments.commands import STRIPE_KEEPS_KEYS, check_metadata, still_unknown
 from tallystick.payments.reading import Refund, checked_payment_id, get_refund, names_of
-from tallystick.payments.reports import refund_report
+from tallystick.payments.reports import our_refund, refund_report
 from tallystick.payments.store import apply_refunds
 from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer, UnavailableError
 from tallystick.stripe_gateway.client import StripeGateway
@@ -55,7 +55,12 @@ INSERT INTO refunds (
 """)
 
 _RESERVED: Final = text("""
-SELECT amount, status, stripe_refund, failure_reason FROM refunds WHERE id = :id
+SELECT amount, status, stripe_refund, failure_reason, created_at < now() - CAST(:age AS interval) AS old
+  FROM refunds WHERE id = :id
+""")
+
+_OF_STRIPE: Final = text("""
+SELECT id FROM refunds WHERE stripe_refund = :refund
 """)
 
 _LET_GO: Final = text("""
@@ -91,23 +96,53 @@ async def refund(
         await claim.start(connection, refund_id)
         payment = await _lock_payment(connection, payment_id)
         earlier = await _reserved(connection, refund_id) if claim.resource_id else None
-        amount = earlier or await _reserve(connection, refund_id, payment, order)
+        amount = earlier.amount if earlier else await _reserve(connection, refund_id, payment, order)
+    answer = await _made_earlier(stripe, refund_id, payment, earlier) if earlier else None
+    if answer is None:
+        params = _params(refund_id, payment, amount, order)
+        answer = await _make(engine, stripe, refund_id, params, first=earlier is None)
+    return await _store(engine, refund_id, payment_id, answer)
+
+
+async def _make(
+    engine: AsyncEngine, stripe: StripeGateway, refund_id: str, params: dict[str, Any], *, first: bool
+) -> StripeAnswer:
+    """Ask Stripe for the refund; what was set aside is let go of when it is known not to be made.
+
+    ``first``: no earlier request can have made it.
+    """
     try:
-        answer = await stripe.create_refund(
-            _params(refund_id, payment, amount, order), f"tallystick-{refund_id}"
-        )
+        return await stripe.create_refund(params, f"tallystick-{refund_id}")
     except (RefusedError, DeclinedError) as error:
         reason = str(error.extra.get("stripe_code") or error.detail)
         await _end(engine, _LET_GO, {"id": refund_id, "reason": reason})
         error.extra["refund_id"] = refund_id
         raise
     except (UnavailableError, StripeAccessError) as error:
-        if earlier is None and not (isinstance(error, UnavailableError) and error.outcome_unknown):
+        if first and not (isinstance(error, UnavailableError) and error.outcome_unknown):
             await _end(engine, _FORGET, {"id": refund_id})
         else:
-            error.extra.update(payment_id=payment_id, refund_id=refund_id)
+            error.extra.update(payment_id=params["metadata"][PAYMENT_METADATA], refund_id=refund_id)
         raise
-    return await _store(engine, refund_id, payment_id, answer)
+
+
+async def _made_earlier(
+    stripe: StripeGateway, refund_id: str, payment: Row[Any], earlier: Row[Any]
+) -> StripeAnswer | None:
+    """The refund that an earlier request made at Stripe, as it stands now; None when it may be asked again.
+
+    Stripe forgets an idempotency key after a day: from then on asking again would give the money back twice,
+    so the refunds that it has are looked through first. The oldest wins: a later one has copied metadata.
+    """
+    known = earlier.stripe_refund
+    try:
+        if known is None and earlier.old:
+            of_payment = await stripe.list_refunds_of(_whole(payment))
+            ours = [each["id"] for each in of_payment if our_refund(each.get("metadata") or {}) == refund_id]
+            known = ours[-1] if ours else None
+        return await stripe.retrieve_refund(known) if known else None
+    except (RefusedError, UnavailableError, StripeAccessError) as error:
+        raise still_unknown(error, payment_id=payment.id, refund_id=refund_id) from error
 
 
 async def _lock_payment(connection: AsyncConnection, payment_id: str) -> Row[Any]:
@@ -159,44 +194,48 @@ def _check_amount(amount: int, available: int, currency: str) -> None:
         )
 
 
-async def _reserved(connection: AsyncConnection, refund_id: str) -> int | None:
+async def _reserved(connection: AsyncConnection, refund_id: str) -> Row[Any] | None:
     """What an earlier request under the same key set aside; None when nothing is left of it.
 
     Raises StripeRefusedError when Stripe refused it: asked again, Stripe could say yes to money that is no
     longer set aside.
     """
-    row = (await connection.execute(_RESERVED, {"id": refund_id})).first()
-    if row is None:
-        return None
-    if row.status == "failed" and row.stripe_refund is None:
+    row = (await connection.execute(_RESERVED, {"id": refund_id, "age": STRIPE_KEEPS_KEYS})).first()
+    if row is not None and row.status == "failed" and row.stripe_refund is None:
         raise StripeRefusedError(
             "Stripe refused this refund.", extra={"stripe_code": row.failure_reason, "refund_id": refund_id}
         )
-    return int(row.amount)
+    return row
 
 
 def _params(refund_id: str, payment: Row[Any], amount: int, order: RefundOrder) -> dict[str, Any]:
-    of = (
-        {"payment_intent": payment.stripe_payment_intent}
-        if payment.stripe_payment_intent
-        else {"charge": payment.stripe_charge}
-    )
     return {
-        **of,
+        **_whole(payment),
         **({"reason": order.reason} if order.reason else {}),
         "amount": amount,
         "metadata": {**order.metadata, PAYMENT_METADATA: payment.id, REFUND_METADATA: refund_id},
     }
 
 
+def _whole(payment: Row[Any]) -> dict[str, str]:
+    """What at Stripe is refunded, as its parameters name it."""
+    if payment.stripe_payment_intent:
+        return {"payment_intent": payment.stripe_payment_intent}
+    return {"charge": payment.stripe_charge}
+
+
 async def _store(engine: AsyncEngine, refund_id: str, payment_id: str, answer: StripeAnswer) -> Refund:
+    """Store what Stripe says of the refund, whatever its metadata says by now; returns how it stands."""
     try:
         report = refund_report(StripeRefund.read(answer.object), payment_id, at=answer.at, source="")
     except PayloadError as error:
         raise UnavailableError("Stripe's answer cannot be read.", outcome_unknown=True) from error
     async with engine.begin() as connection:
-        await apply_refunds(connection, [report])
-        return await get_refund(connection, refund_id)
+        await apply_refunds(connection, [replace(report, id=refund_id)])
+        kept = (await connection.execute(_OF_STRIPE, {"refund": report.stripe_refund})).scalar_one()
+        if kept != refund_id:  # its event came first, without our metadata, and it was adopted
+            await connection.execute(_FORGET, {"id": refund_id})
+        return await get_refund(connection, kept)
 
 
 async def _end(engine: AsyncEngine, statement: Any, parameters: dict[str, Any]) -> None:

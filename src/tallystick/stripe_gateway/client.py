@@ -97,13 +97,17 @@ class StripeGateway:
 
     async def list_refunds(self, charge: str) -> dict[str, Any]:
         """All refunds of a charge, newest first, as one ``{"data": […]}``."""
+        return {"data": await self.list_refunds_of({"charge": charge})}
+
+    async def list_refunds_of(self, whole: Mapping[str, str]) -> list[dict[str, Any]]:
+        """All refunds of ``{"charge": ID}`` or ``{"payment_intent": ID}``, newest first."""
         found: list[dict[str, Any]] = []
-        params: dict[str, Any] = {"charge": charge, "limit": _PAGE}
+        params: dict[str, Any] = {**whole, "limit": _PAGE}
         while True:
             page = (await self._call("get", _REFUNDS, params)).object
             found += page["data"]
             if not page["has_more"] or not page["data"]:
-                return {"data": found}
+                return found
             params["starting_after"] = page["data"][-1]["id"]
 
     async def retrieve_balance_transaction(self, txn: str) -> dict[str, Any] | None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from sqlalchemy import text
 from tests.integration.api.conftest import Face
 from tests.integration.api.test_refusals import assert_problem
+from tests.integration.api.test_whole_road import bring_events
 
+from tallystick.payments.reports import refund_report
+from tallystick.payments.store import apply_refunds
 from tallystick.settings import load_settings
+from tallystick.stripe_gateway.answers import RefusedError, UnavailableError
 from tallystick.stripe_gateway.client import StripeGateway
+from tallystick.stripe_gateway.payloads import Refund as StripeRefund
 
 REFUNDS = "/v1/refunds"
 
@@ -101,6 +107,75 @@ async def test_a_lost_answer_holds_its_part_and_a_retry_finds_out(face: Face, wh
     again = await face.post(path, {"amount": 800}, key="k")
     assert (again.status_code, again.json()["id"]) == (201, problem["refund_id"])
     assert len(await face.stripe_refunds()) == 1
+
+
+@pytest.mark.parametrize("webhook", [True, False], ids=["after the webhook", "before the webhook"])
+async def test_a_retry_past_the_memory_of_stripe_makes_no_second_refund(face: Face, webhook: bool) -> None:
+    paid = await face.pay(amount=1000)
+    path = f"/payments/{paid['id']}/refund"
+    await face.fault(action="cut", when="after", path=REFUNDS, method="POST")
+    lost = (await face.post(path, {"amount": 300}, key="k")).json()
+    if webhook:
+        await bring_events(face)
+    await face.a_day_later()
+    again = await face.post(path, {"amount": 300}, key="k")
+    (at_stripe,) = await face.stripe_refunds()
+    refund = again.json()
+    assert (again.status_code, refund["id"], refund["status"]) == (201, lost["refund_id"], "succeeded")
+    assert refund["stripe"]["refund"] == at_stripe["id"]
+    assert (await face.http.get(f"/payments/{paid['id']}")).json()["amount_refunded"] == 300
+
+
+async def test_a_late_retry_makes_the_refund_that_was_never_made(face: Face) -> None:
+    """Others of the payment are not taken for it."""
+    paid = await face.pay(amount=1000)
+    path = f"/payments/{paid['id']}/refund"
+    other = (await face.post(path, {"amount": 300})).json()
+    await face.fault(action="cut", when="before", path=REFUNDS, method="POST")
+    lost = (await face.post(path, {"amount": 300}, key="k")).json()
+    await face.a_day_later()
+    again = await face.post(path, {"amount": 300}, key="k")
+    assert (again.status_code, again.json()["id"]) == (201, lost["refund_id"])
+    assert again.json()["stripe"]["refund"] != other["stripe"]["refund"]
+    assert len(await face.stripe_refunds()) == 2
+
+
+async def test_a_late_retry_that_stripe_does_not_answer_stays_open(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither silence nor a refusal to list says that there is no refund: what was set aside stays so."""
+    paid = await face.pay(amount=1000)
+    path = f"/payments/{paid['id']}/refund"
+    await face.fault(action="cut", when="after", path=REFUNDS, method="POST")
+    lost = (await face.post(path, {"amount": 300}, key="k")).json()
+    await face.a_day_later()
+    refused = RefusedError("No such payment_intent", stripe_code="resource_missing", intent=None)
+    for error in (UnavailableError("away", outcome_unknown=False), refused):
+        with monkeypatch.context() as down:
+            down.setattr(face.app.stripe, "list_refunds_of", AsyncMock(side_effect=error))
+            answer = await face.post(path, {"amount": 300}, key="k")
+            problem = assert_problem(answer, 503, "stripe_unavailable")
+            assert (problem["refund_id"], problem["payment_id"]) == (lost["refund_id"], paid["id"])
+            assert (await face.http.get(f"/refunds/{lost['refund_id']}")).json()["status"] == "unknown"
+    assert (await face.post(path, {"amount": 300}, key="k")).status_code == 201
+    assert len(await face.stripe_refunds()) == 1
+
+
+async def test_a_refund_whose_metadata_was_removed_before_the_retry_is_adopted(face: Face) -> None:
+    """Its event does not name it any more. What was set aside for it is not held twice."""
+    paid = await face.pay(amount=1000)
+    path = f"/payments/{paid['id']}/refund"
+    await face.fault(action="cut", when="after", path=REFUNDS, method="POST")
+    lost = (await face.post(path, {"amount": 300}, key="k")).json()
+    (at_stripe,) = await face.stripe_refunds()
+    bare = StripeRefund.read({**at_stripe, "metadata": {}})
+    async with face.app.engine.begin() as connection:
+        report = refund_report(bare, paid["id"], at=at_stripe["created"], source="evt_1")
+        await apply_refunds(connection, [report])
+    again = await face.post(path, {"amount": 300}, key="k")
+    assert (again.status_code, again.json()["id"]) == (201, f"ref_{at_stripe['id']}")
+    assert (await face.http.get(f"/refunds/{lost['refund_id']}")).status_code == 404
+    assert (await face.post(path)).json()["amount"] == 700
 
 
 async def test_all_that_is_left_means_the_same_in_a_retry(face: Face) -> None:
