@@ -13,14 +13,13 @@ from typing import Any, Final
 
 import orjson
 
-from tallystick.sandbox import limits, versions
+from tallystick.sandbox import known_parameters, limits, versions
 from tallystick.sandbox.api_keys import key_of
 from tallystick.sandbox.errors import StripeError, invalid
 from tallystick.sandbox.expand import expand
 from tallystick.sandbox.faults import Fault
 from tallystick.sandbox.forms import Form, decode
 from tallystick.sandbox.idempotency import Answer, digest
-from tallystick.sandbox.known_parameters import told_apart
 from tallystick.sandbox.params import list_of, text
 from tallystick.sandbox.routing import Route, Router
 from tallystick.sandbox.state import Call, Sandbox
@@ -178,7 +177,7 @@ class Api:
         call = Call(
             sandbox=self._sandbox,
             now=int(self._sandbox.clock.now()),
-            params=_checked(route, fields),
+            params=_checked(route, fields, request.version),
             asked=fields,
             ids=ids,
             version=request.version,
@@ -251,11 +250,13 @@ class Api:
         return headers
 
 
-def _checked(route: Route, fields: Form) -> Form:
+def _checked(route: Route, fields: Form, version: str) -> Form:
+    """The parameters typed: first what Stripe's spec has, then what the family takes of it."""
+    known_parameters.check(route.call, fields, version)
     try:
         return route.params(fields)
     except StripeError as error:
-        raise told_apart(error, route.method, route.path) from None
+        raise known_parameters.told_apart(error) from None
 
 
 def _v2_error(error: StripeError) -> Obj:

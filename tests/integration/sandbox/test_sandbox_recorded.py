@@ -22,18 +22,12 @@ FIXTURE: Final = Path(__file__).parents[2] / "fixtures" / "recorded_requests.jso
 ROWS: Final[list[Json]] = [json.loads(line) for line in FIXTURE.read_bytes().splitlines()]
 
 IMPOSSIBLE: Final[dict[int, str]] = {
-    12: "a destination charge: the sandbox has one account, and no Connect",
-    15: "a direct charge on a connected account",
-    16: "a connected account's PaymentIntent",
-    17: "a connected account's charge",
-    18: "a connected account's invoice payments",
-    50: "acss_debit is no payment method of the sandbox",
-    51: "afterpay_clearpay is no payment method of the sandbox",
+    12: "a destination charge: the sandbox has no connected account to send money to",
 }
 """Recordings that cannot be made again, and why."""
 
 DIFFERENT: Final[dict[str, str]] = {
-    "14:application_fee_amount": "a destination charge: no Connect",
+    "14:application_fee_amount": "the recorded charge was one with a destination",
     "40:lines.data[].description": "names the day",
 }
 """Places in answers that differ (``row:path``, or ``*:path``), and why."""
@@ -189,6 +183,8 @@ PREPARED: Final[dict[int, Prepare]] = {
     0: lambda world: world.customer(),
     **dict.fromkeys((3, 10, 19, 28, 31, 47, 52), lambda world: world.customer()),
     **dict.fromkeys((4, 21, 24, 34), lambda world: world.customer("pm_card_visa")),
+    15: lambda world: world.customer("pm_card_visa"),
+    **dict.fromkeys((16, 17, 18), lambda world: world.subscription(1000)),
     49: sca_card,
     8: one_time_price,
     9: lambda world: world.customer(),
