@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,7 +21,11 @@ from tallystick.db.session import open_engine
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
 from tallystick.settings import load_settings
 
-WEBHOOK_SECRET = "whsec_test_secret"
+# How long an example takes says something of the machine, which may be busy, not of the code.
+hypothesis.settings.register_profile(
+    "tallystick", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tallystick")
 
 # As the real set-up does: structlog's own default draws every local of every frame, for seconds a traceback.
 structlog.configure(
