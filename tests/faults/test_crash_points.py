@@ -20,7 +20,7 @@ STEPS = {
     "account_balances": "INTO account_balances",
     "webhook_events": "finished_at = now()",
 }
-"""Tables that a batch writes to, first to last, and what the statement says by which it does. Reads pass the lock."""
+"""Tables that a batch writes to, and what the statement says by which it does. Reads pass the lock."""
 
 _WAITING = text("""
 SELECT count(*) FROM pg_stat_activity
