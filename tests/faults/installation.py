@@ -19,7 +19,6 @@ import orjson
 from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.conftest import WEBHOOK_SECRET
 
 from tallystick.db import migrate
 from tallystick.db.session import open_engine
@@ -28,6 +27,7 @@ from tallystick.embedded.processes import spawn
 from tallystick.embedded.sockets import listen
 from tallystick.settings import load_settings
 
+WEBHOOK_SECRET = "whsec_faults"
 BATCH = 10
 PATIENCE_S = 60.0
 Process = subprocess.Popen[bytes]

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import aiohttp
 import orjson
 from tests.builders import Json
-from tests.conftest import WEBHOOK_SECRET
 from tests.faults.fake_stripe import FakeStripe
+from tests.faults.installation import WEBHOOK_SECRET
 
 from tallystick.stripe_gateway.signature import sign
 
