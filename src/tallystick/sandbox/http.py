@@ -181,7 +181,7 @@ class Api:
             asked=fields,
             ids=ids,
             version=request.version,
-            versioned=b"stripe-version" in request.headers,
+            versioned=bool(request.headers.get(b"stripe-version")),
             request_id=request.id,
             idempotency_key=request.key,
             base_url=request.base_url,

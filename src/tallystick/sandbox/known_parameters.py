@@ -59,7 +59,7 @@ CHECKED: Final = (
     "excluded_payment_method_types",
     "invoice_settings[rendering_options]",
     "locale",
-    "payment_method_options[customer_balance]",
+    "payment_method_options[customer_balance][bank_transfer][requested_address_types]",
     "payment_settings[payment_method_options]",
     "payment_settings[payment_method_types]",
     "type",
