@@ -19,6 +19,7 @@ from tallystick.api.health import health_routes
 from tallystick.api.ledger import ledger_routes
 from tallystick.api.payments import payment_routes
 from tallystick.api.problems import MEDIA_TYPE, Problem, problem_response, unexpected
+from tallystick.api.reference import reference_routes
 from tallystick.api.refunds import refund_routes
 from tallystick.api.routing import request_id
 from tallystick.api.webhooks import PATH as WEBHOOK_PATH
@@ -45,13 +46,21 @@ _IDEMPOTENCY_KEY: Final = {
 
 def build_api(app: App) -> FastAPI:
     """The API over an App."""
-    api = FastAPI(title="Tallystick", version=__version__, summary=_SUMMARY, redirect_slashes=False)
+    api = FastAPI(
+        title="Tallystick",
+        version=__version__,
+        summary=_SUMMARY,
+        redirect_slashes=False,
+        docs_url=None,  # FastAPI's own pages load their scripts from a CDN
+        redoc_url=None,
+    )
     gate = Gate(app.engine)
     api.state.routers = [
         payment_routes(app, gate),
         refund_routes(app, gate),
         ledger_routes(app, gate),
         health_routes(app),
+        reference_routes(),
     ]
     for router in api.state.routers:
         api.include_router(router)

@@ -34,7 +34,6 @@ _SECURITY: Final = [
 _LONGEST_LENGTH: Final = 18
 """Digits of a Content-Length that are worth reading."""
 _NOTHING_LOADS: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-_PAGES: Final = ("/docs", "/redoc")
 _QUIET: Final = (WEBHOOK_PATH, "/healthz", "/readyz")
 
 
@@ -57,7 +56,7 @@ class _Front:
             return
         request_id = _request_id(scope["headers"])
         scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, request_id, scope["path"])
+        answer = _Answer(send, request_id)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             begun = time.perf_counter()
             try:
@@ -93,11 +92,13 @@ class _Front:
 
 
 class _Answer:
-    """Sends an answer with the headers that every one carries; ``status`` is 0 until it begins."""
+    """Sends an answer with the headers that every one carries; ``status`` is 0 until it begins.
 
-    def __init__(self, send: Send, request_id: str, path: str) -> None:
+    A page that loads something brings a content security policy of its own.
+    """
+
+    def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
-        self._path = path
         self.request_id = request_id
         self.status = 0
 
@@ -105,7 +106,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode()), *_SECURITY]
-            if self._path not in _PAGES:
+            if all(name.lower() != _NOTHING_LOADS[0] for name, _ in headers):
                 headers.append(_NOTHING_LOADS)
             message = {**message, "headers": headers}
         await self._send(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -98,7 +99,25 @@ async def test_every_answer_carries_the_security_headers() -> None:
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["cache-control"] == "no-store"
             assert "default-src 'none'" in headers["content-security-policy"]
-        assert "content-security-policy" not in (await http.get("/docs")).headers
+
+
+async def test_the_reference_loads_nothing_from_elsewhere() -> None:
+    async with alone() as http:
+        page = await http.get("/docs")
+        policy = page.headers["content-security-policy"].split("; ")
+        assert {"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'"} <= {
+            *policy
+        }
+        assert not [source for source in policy if "http" in source or "unsafe" in source]
+        parts = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        assert len(parts) == 4
+        for part in parts:
+            answer = await http.get(f"/{part}")
+            assert (answer.status_code, bool(answer.content)) == (200, True)
+            assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "https://" not in page.text + (await http.get("/docs/start.js")).text
+        for path in ("/docs/other.js", "/docs/redoc.standalone.js", "/redoc", "/docs/oauth2-redirect"):
+            assert_problem(await http.get(path), 404, "not_found")
 
 
 async def test_the_description_of_the_api() -> None:
