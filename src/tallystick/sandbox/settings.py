@@ -65,8 +65,9 @@ class Settings:
     dunning_end: str = "cancel"
     """What becomes of the subscription then: cancel, unpaid or past_due."""
     api_version: str = DEFAULT
-    max_objects: int | None = None
-    """How many objects the sandbox holds, events included, before it refuses more; None: no limit."""
+    max_objects: int | None = 2_000_000
+    """How many objects the sandbox holds, events included, before it refuses more; None: no limit. Each
+    takes about 3.5 KiB of memory."""
     rate_limit: int | None = None
     """Requests a second; past them 429. None: no limit."""
     latency_ms: tuple[int, int] = (0, 0)

@@ -43,8 +43,9 @@ class SandboxConfig:
 
     data_dir: Path | None = None
     seed: int | None = None
-    settlement_delay: float | Decimal = 0.5
-    refund_delay: float | Decimal = 1.0
+    settlement_delay: float | Decimal | None = None
+    refund_delay: float | Decimal | None = None
+    """Short for the settings of these names; None leaves what ``settings`` has."""
     settings: Settings = field(default_factory=Settings)
     retry_schedule: tuple[float, ...] = DEFAULT_SCHEDULE
     """Seconds from a failed delivery to its next attempt; after the last one it is given up."""
@@ -105,10 +106,11 @@ class Sandbox:
         """Pending and available minor units by currency, always Σ net of the balance transactions."""
 
     def _first_settings(self) -> Settings:
-        delays = {
-            "settlement_delay": float(self.config.settlement_delay),
-            "refund_delay": float(self.config.refund_delay),
+        given = {
+            "settlement_delay": self.config.settlement_delay,
+            "refund_delay": self.config.refund_delay,
         }
+        delays = {name: float(delay) for name, delay in given.items() if delay is not None}
         return self.config.settings.changed(delays)
 
     def _keep_drawn(self) -> None:
