@@ -17,7 +17,8 @@ from tallystick.app import App
 from tallystick.errors import TallystickError
 from tallystick.idempotency import Claim
 from tallystick.ledger.statements import transactions_of_payments
-from tallystick.payments import commands, reading, refunding
+from tallystick.payments import commands, creating, reading, refunding
+from tallystick.payments.outcomes import PaymentDeclinedError
 
 
 def payment_routes(app: App, gate: Gate) -> APIRouter:
@@ -73,8 +74,8 @@ def _add_commands(router: APIRouter, app: App) -> None:
         """Begin a payment; with ``confirm`` charge it at once. A decline is a 402 and keeps the payment."""
 
         async def work(claim: Claim) -> bodies.Payment:
-            order = commands.NewPayment(**body.model_dump())
-            return bodies.Payment.of(await commands.create(app.engine, app.stripe, order, claim), secret=True)
+            order = creating.NewPayment(**body.model_dump())
+            return bodies.Payment.of(await creating.create(app.engine, app.stripe, order, claim), secret=True)
 
         return await once.answer(request, body, work, status=201, explain=_declined_payment)
 
@@ -146,6 +147,6 @@ def _add_commands(router: APIRouter, app: App) -> None:
 
 def _declined_payment(error: TallystickError) -> dict[str, object]:
     """A decline carries the payment as it stands."""
-    if isinstance(error, commands.PaymentDeclinedError):
+    if isinstance(error, PaymentDeclinedError):
         return {"payment": bodies.Payment.of(error.payment, secret=True).model_dump(mode="json")}
     return {}

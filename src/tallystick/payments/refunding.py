@@ -25,7 +25,7 @@ from tallystick.errors import (
 )
 from tallystick.idempotency import Claim
 from tallystick.money import CURRENCIES
-from tallystick.payments.commands import STRIPE_KEEPS_KEYS, check_metadata, still_unknown
+from tallystick.payments.outcomes import STRIPE_KEEPS_KEYS, check_metadata, still_unknown
 from tallystick.payments.reading import Refund, checked_payment_id, get_refund, names_of
 from tallystick.payments.reports import our_refund, refund_report
 from tallystick.payments.store import apply_refunds

@@ -1,0 +1,191 @@
+"""Begins a payment, once: see ``outcomes`` for how a command goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from tallystick.db.ids import new_id
+from tallystick.errors import (
+    InvalidAmountError,
+    InvalidRequestError,
+    InvalidStateError,
+    StripeAccessError,
+    UnknownCurrencyRequestError,
+)
+from tallystick.idempotency import Claim
+from tallystick.money import CURRENCIES, charge_problem
+from tallystick.payments.outcomes import (
+    STRIPE_KEEPS_KEYS,
+    PaymentDeclinedError,
+    check_metadata,
+    forget,
+    given,
+    raise_as_it_stands,
+    still_unknown,
+    store_answer,
+)
+from tallystick.payments.reading import Payment
+from tallystick.payments.status import PaymentStatus
+from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer, UnavailableError
+from tallystick.stripe_gateway.client import StripeGateway
+from tallystick.stripe_gateway.payloads import PAYMENT_METADATA
+
+CaptureMethod = Literal["automatic", "manual"]
+
+_INSERT: Final = text("""
+INSERT INTO payments (
+  id, origin, status, amount, currency, livemode, customer, description, metadata, capture_method,
+  payment_method, created_at
+) VALUES (
+  :id, 'api', 'unknown', :amount, :currency, :livemode, :customer, :description, CAST(:metadata AS jsonb),
+  :capture_method, :payment_method, now()
+)
+ON CONFLICT (id) DO NOTHING
+RETURNING id
+""")
+
+_BEGUN: Final = text("""
+SELECT stripe_payment_intent, created_at < now() - CAST(:age AS interval) AS old FROM payments WHERE id = :id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class NewPayment:
+    """What is to be paid: ``amount`` in minor units of ``currency``; ids are Stripe's."""
+
+    amount: int
+    currency: str
+    customer: str | None = None
+    description: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    capture_method: CaptureMethod = "automatic"
+    payment_method: str | None = None
+    confirm: bool = False
+    return_url: str | None = None
+
+
+async def create(engine: AsyncEngine, stripe: StripeGateway, order: NewPayment, claim: Claim) -> Payment:
+    """Begin a payment, and confirm it if asked to.
+
+    Raises InvalidAmountError, UnknownCurrencyRequestError, InvalidRequestError, RefusedError (nothing is
+    left of the payment), PaymentDeclinedError, UnavailableError (with ``payment_id`` where the payment may
+    have begun), InvalidStateError.
+    """
+    check_order(order)
+    payment_id = claim.resource_id or new_id("pay")
+    async with engine.begin() as connection:
+        await claim.start(connection, payment_id)
+        fresh = await _insert(connection, payment_id, order, livemode=stripe.livemode)
+        begun = None if fresh else await _begun(connection, payment_id)
+    if begun is not None:
+        return await _answer_again(engine, stripe, payment_id, begun, order)
+    key = f"tallystick-{payment_id}-create"
+    try:
+        answer = await stripe.create_payment_intent(_create_params(payment_id, order), key)
+    except (DeclinedError, RefusedError) as error:
+        if error.intent is None:
+            await forget(engine, payment_id)
+            raise
+        await raise_as_it_stands(engine, payment_id, error, error.intent)
+    except (UnavailableError, StripeAccessError) as error:
+        if fresh and not (isinstance(error, UnavailableError) and error.outcome_unknown):
+            await forget(engine, payment_id)
+        else:
+            error.extra["payment_id"] = payment_id
+        raise
+    return await store_answer(engine, payment_id, answer)
+
+
+def check_order(order: NewPayment) -> None:
+    """What can be said without Stripe; raises InvalidRequestError and its kin."""
+    if order.currency not in CURRENCIES:
+        raise UnknownCurrencyRequestError(
+            f"{order.currency!r} is not a currency that Stripe takes; codes are lower-case.", param="currency"
+        )
+    if problem := charge_problem(order.amount, order.currency):
+        raise InvalidAmountError(problem, param="amount")
+    if order.confirm and order.payment_method is None:
+        raise InvalidRequestError("To confirm, a payment_method is needed.", param="payment_method")
+    if order.return_url is not None and not order.confirm:
+        raise InvalidRequestError("A return_url goes with confirm.", param="return_url")
+    check_metadata(order.metadata)
+
+
+def _create_params(payment_id: str, order: NewPayment) -> dict[str, Any]:
+    redirects = order.return_url is not None
+    return {
+        "amount": order.amount,
+        "currency": order.currency,
+        "capture_method": "manual" if order.capture_method == "manual" else "automatic_async",
+        "automatic_payment_methods": {"enabled": True, "allow_redirects": "always" if redirects else "never"},
+        "metadata": {**order.metadata, PAYMENT_METADATA: payment_id},
+        **given(
+            customer=order.customer,
+            description=order.description,
+            payment_method=order.payment_method,
+            confirm=order.confirm or None,
+            return_url=order.return_url,
+        ),
+    }
+
+
+async def _insert(connection: AsyncConnection, payment_id: str, order: NewPayment, *, livemode: bool) -> bool:
+    """Write the row; False when an earlier request under the key left it, and may have reached Stripe."""
+    row = {
+        "id": payment_id,
+        "amount": order.amount,
+        "currency": order.currency,
+        "livemode": livemode,
+        "customer": order.customer,
+        "description": order.description,
+        "metadata": orjson.dumps(order.metadata).decode(),
+        "capture_method": order.capture_method,
+        "payment_method": order.payment_method,
+    }
+    return (await connection.execute(_INSERT, row)).first() is not None
+
+
+async def _begun(connection: AsyncConnection, payment_id: str) -> str | None:
+    """The PaymentIntent that the row has: then another must never be made. None when it has none yet.
+
+    Raises InvalidStateError where there may be one that Stripe's idempotency key no longer leads to.
+    """
+    parameters = {"id": payment_id, "age": STRIPE_KEEPS_KEYS}
+    row = (await connection.execute(_BEGUN, parameters)).one()
+    if row.stripe_payment_intent is None and row.old:
+        raise InvalidStateError(
+            "The first request is too long ago to be repeated safely; read the payment instead.",
+            extra={"payment_id": payment_id},
+        )
+    intent: str | None = row.stripe_payment_intent
+    return intent
+
+
+async def _answer_again(
+    engine: AsyncEngine, stripe: StripeGateway, payment_id: str, intent: str, order: NewPayment
+) -> Payment:
+    """The answer to a creation whose first answer was lost, from its PaymentIntent as it stands now.
+
+    If it was to be paid and the attempt failed, that is a decline, as it was in the first answer: a caller
+    who looks no further than the HTTP status must not take it for a payment.
+    """
+    try:
+        answer = await stripe.retrieve_payment_intent(intent)
+    except (RefusedError, UnavailableError, StripeAccessError) as error:
+        raise still_unknown(error, payment_id=payment_id) from error
+    payment = await store_answer(engine, payment_id, answer)
+    if order.confirm and payment.status is PaymentStatus.REQUIRES_PAYMENT_METHOD and payment.last_error:
+        raise PaymentDeclinedError(_decline(payment.last_error, answer), payment)
+    return payment
+
+
+def _decline(last_error: dict[str, str], intent: StripeAnswer) -> DeclinedError:
+    """The decline that a PaymentIntent remembers, as Stripe's answer to the attempt had it."""
+    names = {"stripe_code": "code", "decline_code": "decline_code", "advice_code": "advice_code"}
+    extra = {ours: last_error[name] for ours, name in names.items() if name in last_error}
+    return DeclinedError(last_error.get("message", "Stripe gave no reason."), intent=intent, extra=extra)
