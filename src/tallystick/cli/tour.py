@@ -13,7 +13,7 @@ from rich.table import Table
 
 from tallystick.cli.ledger import trial_balance_table
 from tallystick.cli.output import err
-from tallystick.embedded.stack import SANDBOX_KEY
+from tallystick.embedded.installation import SANDBOX_KEY
 from tallystick.errors import ConfigurationError
 from tallystick.ledger.chart import AccountType
 from tallystick.ledger.statements import AccountBalance

@@ -20,23 +20,23 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import httpx
-from sqlalchemy import text
 
-from tallystick.api.keys import SCOPES, create_key, is_live
-from tallystick.db import migrate
-from tallystick.db.session import open_engine
 from tallystick.embedded.credentials import Credentials
+from tallystick.embedded.installation import (
+    SANDBOX_KEY,
+    prepare,
+    refuse_a_ledger_in_use,
+    register_endpoint,
+)
 from tallystick.embedded.postgres import EmbeddedPostgres
 from tallystick.embedded.processes import Progress, spawn, wait
 from tallystick.embedded.sockets import listen
 from tallystick.embedded.valkey import EmbeddedValkey
 from tallystick.errors import ConfigurationError
-from tallystick.events.catalog import EVENTS
-from tallystick.settings import Settings, given, load_settings
+from tallystick.settings import given, load_settings
 
 T = TypeVar("T")
 
-SANDBOX_KEY: Final = "sk_test_tallystick"
 _READY_AFTER_S: Final = 60.0
 _STOP_AFTER_S: Final = 25.0
 _CHECK_S: Final = 0.25
@@ -108,13 +108,13 @@ class Stack:
             state_url = f"{sandbox_url}/_control/state"
             self._step("Stripe sandbox", lambda: self._wait_for(state_url, "sandbox"))
             if given("database_url", self.environ) and not credentials.read("webhook_endpoint"):
-                asyncio.run(_refuse_a_ledger_in_use(load_settings(self._environment, require=())))
-            secret = _register_endpoint(sandbox_url, f"{api_url}/webhooks/stripe", credentials)
+                asyncio.run(refuse_a_ledger_in_use(load_settings(self._environment, require=())))
+            secret = register_endpoint(sandbox_url, f"{api_url}/webhooks/stripe", credentials)
             self._environment.update(
                 STRIPE_API_BASE=sandbox_url, STRIPE_SECRET_KEY=SANDBOX_KEY, STRIPE_WEBHOOK_SECRET=secret
             )
         settings = load_settings(self._environment)
-        api_key = self._step("Database schema", lambda: asyncio.run(_prepare(settings, credentials)))
+        api_key = self._step("Database schema", lambda: asyncio.run(prepare(settings, credentials)))
         self._part("api", ["serve"], api)
         self._part("worker", ["worker"], None)
         self._step("API and worker", lambda: self._wait_for(f"{api_url}/readyz", "api"))
@@ -247,61 +247,6 @@ class Stack:
             time.sleep(0.02)
         lines = self.log_path(name).read_text(errors="replace").splitlines()[-5:]
         raise ConfigurationError(f"The {name} did not start. The end of its log:\n" + "\n".join(lines))
-
-
-async def _refuse_a_ledger_in_use(settings: Settings) -> None:
-    """Keep a new sandbox's payments out of a database that holds others: the ledger is append-only.
-
-    Raises ConfigurationError.
-    """
-    engine = open_engine(settings)
-    try:
-        async with engine.connect() as connection:
-            if (await connection.execute(text("SELECT to_regclass('webhook_events')"))).scalar() is None:
-                return
-            used = "SELECT EXISTS (SELECT 1 FROM webhook_events) OR EXISTS (SELECT 1 FROM payments)"
-            if (await connection.execute(text(used))).scalar():
-                raise ConfigurationError(
-                    "DATABASE_URL holds events or payments that this sandbox knows nothing of, and what it"
-                    " posts cannot be taken out again. Set STRIPE_SECRET_KEY, or name an empty database."
-                )
-    finally:
-        await engine.dispose()
-
-
-async def _prepare(settings: Settings, credentials: Credentials) -> str:
-    """Migrate, and make sure of an API key for this installation's owner."""
-    engine = open_engine(settings, patient=True)
-    try:
-        await migrate.upgrade(engine)
-        async with engine.begin() as connection:
-            known = credentials.read("api_key")
-            if known and await is_live(connection, known):
-                return known
-            _, secret = await create_key(connection, name="up", scopes=sorted(SCOPES), expires_at=None)
-    finally:
-        await engine.dispose()
-    credentials.write("api_key", secret)
-    return secret
-
-
-def _register_endpoint(sandbox_url: str, url: str, credentials: Credentials) -> str:
-    """Have the sandbox send our events to ``url``; returns the signing secret.
-
-    The endpoint is made once and moved when the API's port has changed: a secret is shown only at creation.
-    """
-    known = credentials.read("webhook_endpoint")
-    secret = credentials.read("webhook_secret")
-    with httpx.Client(base_url=sandbox_url, auth=(SANDBOX_KEY, ""), trust_env=False, timeout=10.0) as client:
-        if known and secret:
-            moved = client.post(f"/v1/webhook_endpoints/{known}", data={"url": url})
-            if moved.status_code == httpx.codes.OK:
-                return secret
-        form: dict[str, str | list[str]] = {"url": url, "enabled_events[]": sorted(EVENTS)}
-        made = client.post("/v1/webhook_endpoints", data=form).raise_for_status().json()
-    credentials.write("webhook_endpoint", made["id"])
-    credentials.write("webhook_secret", made["secret"])
-    return str(made["secret"])
 
 
 def _for_url(host: str) -> str:
