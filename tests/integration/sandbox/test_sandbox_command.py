@@ -33,7 +33,7 @@ async def test_settings_come_from_a_file(tmp_path: Path) -> None:
     running = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
     assert running.stdout is not None
     try:
-        said = (await running.stdout.readline()).decode() + (await running.stdout.readline()).decode()
+        said = (await asyncio.wait_for(running.stdout.readline(), 20)).decode()
         url = next(word for word in said.split() if word.startswith("http://"))
         async with aiohttp.ClientSession() as session, session.get(f"{url}/_control/settings") as answer:
             settings = await answer.json()
