@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import inspect
+import itertools
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +28,9 @@ from tallystick.cli import build
 from tallystick.events.balance_transactions import COUNTER_ACCOUNTS
 from tallystick.events.catalog import EVENTS
 from tallystick.ledger import chart
+from tallystick.sandbox import control
+from tallystick.sandbox import families as sandbox_families
+from tallystick.sandbox.settings import Settings as SandboxSettings
 from tallystick.settings import CONNECTIONS, Settings, variable_name
 
 ROOT: Final = Path(__file__).parent.parent
@@ -154,6 +161,42 @@ def command_list() -> list[tuple[str, str]]:
     return found
 
 
+def sandbox_routes() -> str:
+    """Every call of Stripe's API that the sandbox answers, by path."""
+    methods: dict[str, list[str]] = {}
+    for route in sandbox_families.routes():
+        methods.setdefault(route.path.replace("{}", "{id}"), []).append(route.method)
+    rows = ((_code(path), ", ".join(sorted(methods[path]))) for path in sorted(methods))
+    return _table(("path", "methods"), rows)
+
+
+def sandbox_controls() -> str:
+    """Every control call of the sandbox."""
+    rows = []
+    for (method, *parts), handler in sorted(control.CALLS.items(), key=lambda call: call[0][1:]):
+        path = "/".join(parts).replace("{}", "{id}")
+        text = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")[0]
+        rows.append((_code(f"{method} /_control/{path}"), " ".join(text.replace("``", "`").split())))
+    return _table(("call", "what it does"), rows)
+
+
+def sandbox_settings() -> str:
+    """Every setting of the sandbox's account, with the text that stands below it in the source."""
+    (tree,) = ast.parse(inspect.getsource(SandboxSettings)).body
+    assert isinstance(tree, ast.ClassDef)
+    texts: dict[str, str] = {}
+    for field, below in itertools.pairwise(tree.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+            texts[ast.unparse(field.target)] = " ".join(str(ast.literal_eval(below.value)).split())
+    shown = SandboxSettings().shown()
+    rows = ((_code(name), _json(value), texts[name].replace("``", "`")) for name, value in shown.items())
+    return _table(("setting", "default", "meaning"), rows)
+
+
+def _json(value: object) -> str:
+    return "six rates to `usd`" if isinstance(value, dict) else _code(json.dumps(value))
+
+
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "settings": settings,
     "events": events,
@@ -162,6 +205,9 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "errors": error_codes,
     "routes": routes,
     "commands": commands,
+    "sandbox-routes": sandbox_routes,
+    "sandbox-controls": sandbox_controls,
+    "sandbox-settings": sandbox_settings,
 }
 
 

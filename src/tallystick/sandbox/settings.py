@@ -41,10 +41,15 @@ class Settings:
     payout_account: str = "000123456789"
     """The account's own bank account; Stripe's test numbers make payouts fail after they were paid."""
     available_after_days: int = 2
+    """From a balance transaction's creation until its funds are available, at midnight UTC."""
     fee_percent: Decimal = Decimal("0.029")
+    """Stripe's fee, as a share of the settled amount."""
     fee_fixed: int = 30
+    """Stripe's fee on each payment beside it."""
     dispute_fee: int = 1500
+    """Stripe's fee on each dispute."""
     default_currency: str = "usd"
+    """The currency of the account."""
     settlement_currencies: tuple[str, ...] | None = None
     """The currencies that settle in themselves besides the default one; None: every currency."""
     exchange_rates: Mapping[str, Decimal] = field(
@@ -65,6 +70,7 @@ class Settings:
     dunning_end: str = "cancel"
     """What becomes of the subscription then: cancel, unpaid or past_due."""
     api_version: str = DEFAULT
+    """The version of requests that name none, and of events to endpoints that have none of their own."""
     max_objects: int | None = 2_000_000
     """How many objects the sandbox holds, events included, before it refuses more; None: no limit. Each
     takes about 3.5 KiB of memory."""
