@@ -140,7 +140,8 @@ async def run(cli: Path, names: Iterable[str]) -> list[Outcome]:
 async def _trigger(cli: Path, home: str, box: RunningSandbox, receiver: Receiver, name: str) -> Outcome:
     box.sandbox.reset()
     receiver.received.clear()
-    secret = await _listen(box.url, receiver.url)
+    receiver.about = name
+    secret = await _listen(box.url, f"{receiver.url}?about={name}")
     process = await asyncio.create_subprocess_exec(
         cli, "trigger", name, "--api-base", box.url,
         env=_environment(home), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

@@ -46,8 +46,12 @@ class Receiver:
     received: list[Received] = field(default_factory=list)
     answer: Callable[[int], int] = lambda _count: 200
     pause: float = 0.0
+    about: str = ""
+    """What it listens for: a delivery to ``url?about=`` something else is late, and not taken."""
 
     async def take(self, request: web.Request) -> web.Response:
+        if request.query.get("about", "") != self.about:
+            return web.Response(status=410)
         body = await request.read()
         count = len(self.received)
         self.received.append(Received(body, request.headers["Stripe-Signature"], time.time()))

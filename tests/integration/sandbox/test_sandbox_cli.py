@@ -10,10 +10,10 @@ import pytest
 from tests.integration.sandbox import stripe_cli
 
 FAILING: Final[dict[str, str]] = {
-    "subscription_schedule.aborted": "it cancels a schedule that has not begun, which is canceled; aborted are"
-    " those whose subscription ends for lack of payment",
-    "subscription_schedule.expiring": "its clock stops 9 days before the schedule's end; the event comes 7 days"
-    " before it",
+    "subscription_schedule.aborted": "it cancels a schedule that has not begun, which is called canceled;"
+    " aborted are those whose subscription ends for lack of payment",
+    "subscription_schedule.expiring": "its clock stops 9 days before the schedule's end; the event comes 7"
+    " days before it",
 }
 """The triggers that cannot succeed, and why."""
 
