@@ -52,11 +52,15 @@ def test_settings_that_cannot_be(tmp_path: Path, text: str | None, says: str) ->
     path = tmp_path / "a.json"
     if text is not None:
         path.write_text(text)
-    result = CliRunner().invoke(build(["sandbox"]), ["sandbox", "--settings", str(path)], env={"COLUMNS": "400"})
+    result = CliRunner().invoke(
+        build(["sandbox"]), ["sandbox", "--settings", str(path)], env={"COLUMNS": "400"}
+    )
     assert result.exit_code == 2
     assert says in result.output
 
 
 def test_log_levels() -> None:
-    result = CliRunner().invoke(build(["sandbox"]), ["sandbox", "--log-level", "loud"], env={"COLUMNS": "400"})
+    result = CliRunner().invoke(
+        build(["sandbox"]), ["sandbox", "--log-level", "loud"], env={"COLUMNS": "400"}
+    )
     assert result.exit_code == 2
