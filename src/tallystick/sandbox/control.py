@@ -13,12 +13,12 @@ import orjson
 
 from tallystick.sandbox import control_network, control_payments, control_state, families
 from tallystick.sandbox.api_keys import PermissionsError
+from tallystick.sandbox.asgi import Receive, Scope, Send, read_body, send_json
 from tallystick.sandbox.control_call import Control, Handler
 from tallystick.sandbox.disorder import DisorderError
 from tallystick.sandbox.errors import StripeError
 from tallystick.sandbox.faults import FaultError
 from tallystick.sandbox.forms import decode
-from tallystick.sandbox.http import Receive, Scope, Send, read_body, send_json
 from tallystick.sandbox.settings import SettingError
 from tallystick.sandbox.state import Sandbox
 from tallystick.sandbox.store import Obj

@@ -7,14 +7,14 @@ commit happens without another request in between.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from tallystick.sandbox import known_parameters, limits, versions
 from tallystick.sandbox.api_keys import key_of
+from tallystick.sandbox.asgi import Receive, Scope, Send, cut, read_body, send_json
 from tallystick.sandbox.errors import StripeError, invalid
 from tallystick.sandbox.expand import expand
 from tallystick.sandbox.faults import Fault
@@ -25,15 +25,9 @@ from tallystick.sandbox.routing import Route, Router
 from tallystick.sandbox.state import Call, Sandbox
 from tallystick.sandbox.store import Obj
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = dict[bytes, bytes]
 
 logger = logging.getLogger(__name__)
-
-CUT: Final = "tallystick.cut"
-"""The scope extension by which the server lets the application end the connection without an answer."""
 
 _V2_CODES: Final = {401: "unauthorized", 403: "forbidden", 404: "not_found", 500: "internal_error"}
 _EXPAND: Final = list_of(text())
@@ -278,49 +272,3 @@ def _json(body: bytes) -> Form:
     if not isinstance(values, dict):
         raise invalid("The body must be a JSON object.", code="invalid_fields")
     return values
-
-
-async def read_body(receive: Receive) -> bytes:
-    """The whole body of a request."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body"):
-        message = await receive()
-        body += message.get("body", b"")
-    return body
-
-
-async def send_json(
-    send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None
-) -> None:
-    """Answer with JSON bytes."""
-    await send_bytes(send, status, body, b"application/json", headers)
-
-
-async def send_bytes(
-    send: Send,
-    status: int,
-    body: bytes,
-    content_type: bytes,
-    headers: list[tuple[bytes, bytes]] | None = None,
-) -> None:
-    """Answer with bytes of a content type."""
-    start = [
-        (b"content-type", content_type),
-        (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-cache, no-store"),
-        *(headers or ()),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": start})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def cut(scope: Scope, receive: Receive, send: Send) -> None:
-    """End the connection without an answer; where the server cannot, with a broken one."""
-    extension = scope.get("extensions", {}).get(CUT)
-    if extension is not None:
-        extension()
-        await receive()  # until the server has noticed: it would send a 500 otherwise
-        return
-    start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]}
-    await send(start)

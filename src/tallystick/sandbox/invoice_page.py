@@ -12,9 +12,9 @@ from typing import Final
 
 from tallystick import money
 from tallystick.sandbox import confirmation, invoice_payments, payment_methods
+from tallystick.sandbox.asgi import Receive, Scope, Send, read_body, send_bytes
 from tallystick.sandbox.errors import StripeError, missing
 from tallystick.sandbox.forms import decode
-from tallystick.sandbox.http import Receive, Scope, Send, read_body, send_bytes
 from tallystick.sandbox.state import Call, Sandbox
 from tallystick.sandbox.store import Obj
 

@@ -8,9 +8,9 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from tallystick import money
 from tallystick.sandbox import billing_portal, checkout_page, confirmation, setup_intents
+from tallystick.sandbox.asgi import Receive, Scope, Send, read_body, send_bytes
 from tallystick.sandbox.errors import StripeError, missing
 from tallystick.sandbox.forms import decode
-from tallystick.sandbox.http import Receive, Scope, Send, read_body, send_bytes
 from tallystick.sandbox.state import Call, Sandbox
 from tallystick.sandbox.store import Obj
 

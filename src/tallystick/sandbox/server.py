@@ -13,7 +13,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tallystick.sandbox import billing_portal, checkout_page, control, families, invoice_page, pages
-from tallystick.sandbox.http import CUT, Api, Receive, Scope, Send
+from tallystick.sandbox.asgi import CUT, Receive, Scope, Send
+from tallystick.sandbox.http import Api
 from tallystick.sandbox.routing import Router
 from tallystick.sandbox.state import Sandbox, SandboxConfig
 
