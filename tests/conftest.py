@@ -21,6 +21,8 @@ from tallystick.db.session import open_engine
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
 from tallystick.settings import load_settings
 
+pytest_plugins = ("tests.sandbox_speech",)
+
 # How long an example takes says something of the machine, which may be busy, not of the code.
 hypothesis.settings.register_profile(
     "tallystick", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

