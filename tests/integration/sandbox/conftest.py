@@ -42,9 +42,13 @@ async def raw(box: RunningSandbox) -> AsyncIterator[Raw]:
         yield Raw(box.url, session)
 
 
-@pytest.fixture
-async def sdk(box: RunningSandbox) -> AsyncIterator[Sdk]:
-    client = Sdk(box.url)
+_OTHERS = [pytest.param(name, marks=pytest.mark.long) for name in ("requests", "httpx")]
+
+
+@pytest.fixture(params=["aiohttp", *_OTHERS])
+async def sdk(box: RunningSandbox, request: pytest.FixtureRequest) -> AsyncIterator[Sdk]:
+    """The official SDK; in the long form every test runs on each of its transports."""
+    client = Sdk(box.url, request.param)
     yield client
     await client.close()
 

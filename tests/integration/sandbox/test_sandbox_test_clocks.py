@@ -145,8 +145,9 @@ async def test_usage_adds_up_and_can_be_taken_back(sdk: Sdk) -> None:
 async def test_usage_that_is_refused(sdk: Sdk, change: dict[str, Any], param: str) -> None:
     customer = await sdk("customers.create", {})
     await sdk("billing.meters.create", METER)
-    payload = {"stripe_customer_id": customer.id, "value": change.pop("value", "1")}
+    payload = {"stripe_customer_id": customer.id, "value": change.get("value", "1")}
     event = {"event_name": "calls", "payload": payload}
+    change = {name: value for name, value in change.items() if name != "value"}
     if change.get("identifier"):
         await sdk("billing.meter_events.create", {**event, "identifier": "twice"})
     with pytest.raises(stripe.InvalidRequestError) as refusal:

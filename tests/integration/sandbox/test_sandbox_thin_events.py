@@ -106,7 +106,7 @@ async def test_events_are_listed_in_pages(raw: Raw, sdk: Sdk) -> None:
     await sdk("customers.update", customers[0], {"name": "A"})
     first = await sdk("v2.core.events.list", {"limit": 3})
     assert first.data[0].type == "v1.customer.updated"
-    everything = [event async for event in first.auto_paging_iter()]
+    everything = await sdk.everything("v2.core.events.list", {"limit": 3})
     assert len(everything) == 8
     assert [event.related_object.id for event in everything[1:]] == customers[::-1]
     about = await sdk("v2.core.events.list", {"object_id": customers[0]})
@@ -159,8 +159,8 @@ async def test_keys_of_idempotency_hold_in_v2(raw: Raw, sdk: Sdk) -> None:
         await sdk("v2.core.event_destinations.create", {**given, "name": "other"}, **key)
     for index in range(4):
         await destination(sdk, "http://127.0.0.1:9/", name=str(index))
-    listed = await sdk("v2.core.event_destinations.list", {"limit": 2})
-    assert [item.name async for item in listed.auto_paging_iter()] == ["3", "2", "1", "0", "ours"]
+    listed = await sdk.everything("v2.core.event_destinations.list", {"limit": 2})
+    assert [item.name for item in listed] == ["3", "2", "1", "0", "ours"]
     for body in ("[]", "{"):
         status, _, _ = await raw("POST", "/v2/core/event_destinations", body)
         assert status == 400
