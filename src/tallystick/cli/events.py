@@ -9,7 +9,7 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.cli.database import with_engine
-from tallystick.cli.output import Json, out, print_json, table
+from tallystick.cli.output import Json, print_json, show
 from tallystick.pipeline.events import list_events
 
 app = typer.Typer(help="The inbox of Stripe events.", no_args_is_help=True)
@@ -57,4 +57,4 @@ def list_(
         for row in rows
     ]
     columns = ("event", "type", "status", "failed attempts", "received (UTC)", "last error")
-    out.print(table("Events", columns, shown, right=("failed attempts",)))
+    show("Events", columns, shown, right=("failed attempts",))

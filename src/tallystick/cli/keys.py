@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.api.keys import SCOPES, create_key, list_keys, revoke_key
 from tallystick.cli.database import with_engine
-from tallystick.cli.output import Json, err, out, print_json, table
+from tallystick.cli.output import Json, err, out, print_json, show
 from tallystick.errors import NotFoundError
 
 app = typer.Typer(help="API keys.", no_args_is_help=True)
@@ -61,7 +61,7 @@ def list_(as_json: Json = False) -> None:
         )
         for row in rows
     ]  # fmt: skip
-    out.print(table("API keys", columns, shown))
+    show("API keys", columns, shown)
 
 
 def _day(moment: datetime | None) -> str:

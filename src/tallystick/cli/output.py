@@ -25,7 +25,14 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def table(
+def show(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()
+) -> None:
+    """Print a table, or in words that there is nothing in it."""
+    out.print(_table(title, columns, rows, right=right) if rows else f"{title}: none.")
+
+
+def _table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()
 ) -> Table:
     """A table whose first column, an id to copy, is never folded.

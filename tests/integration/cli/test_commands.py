@@ -113,6 +113,7 @@ def test_migrate_makes_the_schema_and_can_be_repeated(postgres: EmbeddedPostgres
     for _ in range(2):
         assert tallystick("migrate", DATABASE_URL=url).returncode == 0
     assert answered("keys", "list", DATABASE_URL=url) == {"data": []}
+    assert tallystick("events", "list", "--status", "dead", DATABASE_URL=url).stdout == "Events: none.\n"
 
 
 @pytest.mark.parametrize(
