@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -56,6 +57,12 @@ class Face:
             for table in ("payments", "refunds", "idempotency_keys", "webhook_events", "ledger_transactions"):
                 counts[table] = (await connection.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one()
         return counts
+
+    async def begun(self, table: str) -> None:
+        """Wait until a request that was sent has written its row: on a busy machine it may take a while."""
+        async with asyncio.timeout(10):
+            while not (await self.rows())[table]:  # noqa: ASYNC110 - another connection's commit wakes nobody
+                await asyncio.sleep(0.01)
 
     async def intents(self) -> list[Json]:
         """All PaymentIntents at the sandbox."""

@@ -107,7 +107,7 @@ async def test_bad_input_does_not_take_the_key(face: Face) -> None:
 async def test_one_that_is_still_at_work_is_waited_for(face: Face) -> None:
     await face.fault(action="delay", path=INTENTS, method="POST", seconds=0.6)
     first = asyncio.create_task(face.post("/payments", ORDER, key="k"))
-    await asyncio.sleep(0.2)
+    await face.begun("idempotency_keys")
     second = await face.post("/payments", ORDER, key="k")
     assert (second.status_code, replayed(second)) == (201, True)
     assert second.content == (await first).content
@@ -115,9 +115,9 @@ async def test_one_that_is_still_at_work_is_waited_for(face: Face) -> None:
 
 async def test_past_the_wait_the_key_is_in_use(database_url: str, valkey: EmbeddedValkey) -> None:
     async with open_face(database_url, valkey, idempotency_wait_s=0.2) as face:
-        await face.fault(action="delay", path=INTENTS, method="POST", seconds=1.0)
+        await face.fault(action="delay", path=INTENTS, method="POST", seconds=3.0)
         first = asyncio.create_task(face.post("/payments", ORDER, key="k"))
-        await asyncio.sleep(0.2)
+        await face.begun("idempotency_keys")
         second = await face.post("/payments", ORDER, key="k")
         assert_problem(second, 409, "idempotency_key_in_use")
         assert int(second.headers["retry-after"]) > 0
@@ -128,7 +128,7 @@ async def test_waiting_holds_no_connection(database_url: str, valkey: EmbeddedVa
     async with open_face(database_url, valkey, database_pool_size=2, database_timeout_s=1.0) as face:
         await face.fault(action="delay", path=INTENTS, method="POST", seconds=1.0)
         same = [asyncio.create_task(face.post("/payments", ORDER, key="k")) for _ in range(20)]
-        await asyncio.sleep(0.2)
+        await face.begun("idempotency_keys")
         assert (await face.http.get("/payments")).status_code == 200
         assert {answer.status_code for answer in await asyncio.gather(*same)} == {201}
 
@@ -139,7 +139,7 @@ async def test_one_that_died_is_taken_over_with_its_payment(
     async with open_face(database_url, valkey, idempotency_lock_s=0.3) as face:
         await face.fault(action="delay", when="after", path=INTENTS, method="POST", seconds=30.0)
         first = asyncio.create_task(face.post("/payments", ORDER, key="k"))
-        await asyncio.sleep(0.2)
+        await face.begun("idempotency_keys")
         first.cancel()  # as if the process had been killed: nothing is let go
         with pytest.raises(asyncio.CancelledError):
             await first
