@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import orjson
@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.ledger.book import Book
+from tallystick.pipeline.failures import Clock, Failures, utc_now
 from tallystick.pipeline.inbox import Inbox, IncomingEvent
 from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.process import Outcome, Processor
@@ -41,18 +42,39 @@ class StoryStripe:
         return {"data": self._story.balance_transactions, "has_more": False}
 
 
+class FakeClock:
+    """A clock that a test sets forward."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_by(self, time: timedelta) -> None:
+        """So much time goes by."""
+        self.now += time
+
+
 class Road:
     """One worker's road on one database."""
 
     def __init__(
-        self, engine: AsyncEngine, story: StripeStory, stripe: StoryStripe | None = None, **settings: Any
+        self,
+        engine: AsyncEngine,
+        story: StripeStory,
+        stripe: StoryStripe | None = None,
+        *,
+        clock: Clock = utc_now,
+        **settings: Any,
     ) -> None:
         self.settings: Settings = load_settings({}, require=(), **settings)
         self.engine = engine
         self.stripe = cast("StripeGateway", stripe or StoryStripe(story))
         book = Book()
-        self.lookups = Lookups(engine, self.stripe, unknown_after=1)
-        self.processor = Processor(engine, book, self.settings)
+        failures = Failures(engine, self.settings, clock=clock)
+        self.lookups = Lookups(engine, self.stripe, failures, unknown_after=1)
+        self.processor = Processor(engine, book, self.settings, failures)
         self.settlement = Settlement(engine, self.stripe, book, self.settings)
         self.inbox = Inbox(engine, lambda _ids: None, ring_grace_s=5, timeout_s=10)
 
@@ -66,6 +88,15 @@ class Road:
         outcome = await self.processor.process(ids)
         await self.lookups.answer(outcome.questions)
         return outcome
+
+    async def process_due(self, at: datetime) -> int:
+        """Process what the sweep would ring for at this time; how many events that are."""
+        async with self.engine.connect() as connection:
+            query = text("SELECT id FROM webhook_events WHERE status = 'pending' AND ring_at <= :at")
+            due = list((await connection.execute(query, {"at": at})).scalars())
+        if due:
+            await self.process(due)
+        return len(due)
 
     async def finish(self) -> None:
         """Settle, and process what waits, until nothing is left."""

@@ -24,6 +24,7 @@ from tallystick.db.session import database_is_away
 from tallystick.errors import StripeUnavailableError
 from tallystick.events.spec import Question
 from tallystick.ledger.book import Book
+from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.process import Outcome, Processor
 from tallystick.pipeline.queue import QueueUnavailableError, Ring
@@ -55,8 +56,9 @@ class Worker:
     def __init__(self, app: App) -> None:
         self._app = app
         self._book = Book()
-        self._processor = Processor(app.engine, self._book, app.settings)
-        self._lookups = Lookups(app.engine, app.stripe)
+        failures = Failures(app.engine, app.settings)
+        self._processor = Processor(app.engine, self._book, app.settings, failures)
+        self._lookups = Lookups(app.engine, app.stripe, failures)
         self._settlement = Settlement(app.engine, app.stripe, self._book, app.settings)
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._stopping = asyncio.Event()
@@ -161,7 +163,7 @@ class Worker:
     async def _ask(self, question: Question, events: Sequence[str]) -> None:
         """Put a question to Stripe; once it is answered, ring for the events that wait for it."""
         try:
-            if await self._lookups.answer([question]):
+            if await self._lookups.answer({question: events}):
                 self._app.bell.ring(events)
         finally:
             self._asking.pop(question, None)

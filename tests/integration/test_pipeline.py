@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,11 +13,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.builders import Json, StripeStory
 from tests.pipeline_support import attempts_of, book_balances, effect_keys, event_states
-from tests.road import Road, StoryStripe, incoming, picture
+from tests.road import FakeClock, Road, StoryStripe, incoming, picture
 
 from tallystick.errors import PayloadError, StripeUnavailableError
 from tallystick.events.catalog import EVENTS
 from tallystick.events.spec import Effects, Event, Facts, Rule
+from tallystick.stripe_gateway.answers import RefusedError
 
 AT_ONCE: dict[str, Any] = {"retry_base_s": 1e-6}
 """Retries are due at once."""
@@ -257,6 +259,48 @@ async def test_a_refund_from_the_dashboard_waits_only_with_its_application(engin
     assert (await road.process([event["id"]])).counts == {"processed": 1}
     assert await effect_keys(engine) == {f"refund:{refund['id']}", f"refund:{refund['id']}:applied"}
     assert (await book_balances(engine))["revenue:refunds", "usd"] == 300
+
+
+class RefusingStripe(StoryStripe):
+    """Stripe that refuses to show a charge, whoever asks."""
+
+    async def retrieve_charge(self, charge: str) -> Json | None:
+        raise RefusedError(f"This API key may not read {charge}.", stripe_code="forbidden", intent=None)
+
+
+async def test_a_look_up_that_stripe_always_refuses_ends_in_a_dead_letter(engine: AsyncEngine) -> None:
+    """It is counted and put off like any failure; what did not wait for it is in the books."""
+    story = StripeStory()
+    charge = story.succeed(story.intent(1000, ours="pay_00000000000000000000000001"))
+    refund = story.refund(charge, 300)
+    event = next(event for event in story.events if event["type"] == "refund.created")
+    clock = FakeClock()
+    road = Road(engine, story, RefusingStripe(story), clock=clock, retry_limit=3, retry_base_s=60.0)
+    await road.deliver([event])
+    assert (await event_states(engine))[event["id"]] == ("pending", 1)
+    assert await road.process_due(clock.now - timedelta(seconds=1)) == 0, "it waits"
+    for _ in range(2):
+        clock.pass_by(timedelta(hours=1))
+        assert await road.process_due(clock.now) == 1
+    assert (await event_states(engine))[event["id"]] == ("dead", 3)
+    attempts = await attempts_of(engine, event["id"])
+    assert [each.error_code for each in attempts] == ["stripe_refused"] * 3
+    assert f"This API key may not read {charge['id']}." in attempts[-1].error
+    assert await effect_keys(engine) == {f"refund:{refund['id']}"}
+
+
+async def test_secrets_and_card_numbers_in_an_error_are_not_kept(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = payments(1)
+    event = some_charge(story, 0)
+    quoted = "pi_1_secret_AbCdEf123 of 4242 4242 4242 4242 with sk_live_0123456789abcdef"
+    set_rule(monkeypatch, breaking(event["id"], ZeroDivisionError(quoted))[0])
+    await Road(engine, story).deliver([event])
+    (attempt,) = await attempts_of(engine, event["id"])
+    for kept in (attempt.error, attempt.traceback):
+        assert "pi_1_secret_*** of ***4242 with sk_live_***" in kept
+        assert "AbCdEf" not in kept
 
 
 async def test_nul_in_free_text_does_not_hold_up_money(engine: AsyncEngine) -> None:

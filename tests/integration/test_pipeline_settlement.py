@@ -226,7 +226,7 @@ async def test_one_that_differs_from_what_stands_is_dead(engine: AsyncEngine) ->
     await road.settlement.pull()
     assert await states(engine) == {txn["id"]: ("dead", 1)}
     error = await error_of(engine, txn["id"])
-    assert error.startswith("effect_differs: ")
+    assert error.startswith("EffectDiffersError: ")
     assert f"charge:{txn['source']['id']}:captured" in error
     assert (await book_balances(engine))["revenue:payments", "usd"] == -1000, "the sale stands as it was"
 

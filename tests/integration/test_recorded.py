@@ -19,6 +19,7 @@ from tests.integration.api.conftest import SECRETS, Face, open_face
 
 from tallystick.embedded import EmbeddedValkey
 from tallystick.ledger.book import Book
+from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.process import Processor
 from tallystick.pipeline.settlement import Settlement
@@ -82,8 +83,9 @@ async def _send(face: Face, event: Json) -> None:
 async def _work_off(face: Face) -> None:
     """What a worker does, without its loops."""
     app, book = face.app, Book()
-    lookups = Lookups(app.engine, app.stripe, unknown_after=1)
-    processor = Processor(app.engine, book, app.settings)
+    failures = Failures(app.engine, app.settings)
+    lookups = Lookups(app.engine, app.stripe, failures, unknown_after=1)
+    processor = Processor(app.engine, book, app.settings, failures)
     settlement = Settlement(app.engine, app.stripe, book, app.settings)
     for _ in range(3):
         async with app.engine.connect() as connection:

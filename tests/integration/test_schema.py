@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import Databases
 
 from tallystick.db import migrate
+from tallystick.db.audit_guards import AUDIT_TABLES
 from tallystick.db.ledger_guards import APPEND_ONLY
 from tallystick.db.session import open_engine
 from tallystick.db.tables import metadata
@@ -83,7 +84,7 @@ async def test_models_and_migrations_build_the_same_database(databases: Database
     dump = "\n".join(models)
     for table in metadata.tables:
         assert f"CREATE TABLE public.{table} (" in dump
-    for table in APPEND_ONLY:
+    for table in (*APPEND_ONLY, *AUDIT_TABLES):
         trigger = f"CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE OR TRUNCATE ON public.{table} "
         assert trigger in dump
     for function in ("refuse_change", "take_xid", "check_headers", "check_entries"):

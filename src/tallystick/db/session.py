@@ -12,9 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from tallystick.errors import ConfigurationError
 from tallystick.settings import Settings
 
-_AWAY: Final = ("57P01", "57P02", "57P03", "57P05", "53", "08", "25006", "25P03", "55P03", "57014")
-"""SQLSTATEs (or their class) of a server that stops, starts, lacks resources, is a read-only standby, or made
-us wait longer than we allow."""
+_AWAY: Final = (
+    "57P01", "57P02", "57P03", "57P05", "53", "08", "25006", "25P03", "55P03", "57014", "40001", "40P01",
+)  # fmt: skip
+"""SQLSTATEs (or their class) of a server that stops, starts, lacks resources, is a read-only standby, made us
+wait longer than we allow, or took our transaction back in favour of another: all of it passes."""
 
 _LIMITS: Final = {
     # What a worker that vanished holds is let go after this, not after the kernel's two hours.

@@ -36,6 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import UserDefinedType
 
+from tallystick.db.audit_guards import AUDIT_GUARDS
 from tallystick.db.ledger_guards import LEDGER_GUARDS
 
 metadata = MetaData(
@@ -154,6 +155,7 @@ webhook_events = Table(
     _one_of("status", "pending", "processed", "ignored", "dead", "discarded"),
     Index("ix_webhook_events_ring_at", "ring_at", postgresql_where=text("status = 'pending'")),
     Index("ix_webhook_events_status_seq", "status", "seq", postgresql_where=text("status = 'dead'")),
+    Index("ix_webhook_events_finished_at_id", "finished_at", "id", postgresql_where=text("status = 'dead'")),
 )
 
 event_attempts = Table(
@@ -188,11 +190,68 @@ balance_transactions = Table(
     _at("seen_at", now=True),
     _at("due_at", now=True),
     _at("posted_at"),
-    _one_of("status", "wanted", "fetched", "posted", "missing", "dead"),
-    CheckConstraint("body IS NOT NULL OR status IN ('wanted', 'missing')", name="body"),
+    _at("dead_at"),  # since when it is dead or missing
+    _one_of("status", "wanted", "fetched", "posted", "missing", "dead", "discarded"),
+    CheckConstraint("body IS NOT NULL OR status IN ('wanted', 'missing', 'discarded')", name="body"),
     Index(
         "ix_balance_transactions_due_at", "due_at", postgresql_where=text("status IN ('wanted', 'fetched')")
     ),
+    Index(
+        "ix_balance_transactions_dead_at_id",
+        "dead_at",
+        "id",
+        postgresql_where=text("status IN ('dead', 'missing')"),
+    ),
+)
+
+balance_transaction_attempts = Table(
+    "balance_transaction_attempts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column(
+        "balance_transaction_id", Text(collation="C"), ForeignKey("balance_transactions.id"), nullable=False
+    ),
+    Column("attempt", Integer, nullable=False),
+    _at("failed_at", now=True),
+    Column("error_code", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("traceback", Text, nullable=False),
+    Index("ix_balance_transaction_attempts_balance_transaction_id", "balance_transaction_id"),
+)
+
+# What operators did, by whom and why: append-only, as db/audit_guards.py sees to.
+replays = Table(
+    "replays",
+    metadata,
+    _id(primary_key=True),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("selection", JSONB, nullable=False),
+    _at("started_at", now=True),
+)
+
+replay_results = Table(
+    "replay_results",
+    metadata,
+    Column("replay_id", Text(collation="C"), ForeignKey("replays.id"), primary_key=True),
+    Column("outcome", Text, nullable=False),
+    Column("counts", JSONB, nullable=False),
+    _at("finished_at", now=True),
+    _one_of("outcome", "finished", "interrupted"),
+)
+
+# letter_id is no foreign key: it names an event or a balance transaction, as kind says.
+discards = Table(
+    "discards",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    _id("letter_id", nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _at("discarded_at", now=True),
+    _one_of("kind", "event", "balance_transaction"),
+    Index("ix_discards_letter_id", "letter_id"),
 )
 
 ledger_accounts = Table(
@@ -306,7 +365,7 @@ idempotency_keys = Table(
 
 
 def _create_guards(_metadata: MetaData, connection: Connection, **_: Any) -> None:
-    for statement in LEDGER_GUARDS:
+    for statement in (*LEDGER_GUARDS, *AUDIT_GUARDS):
         connection.exec_driver_sql(statement)
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
-from typing import Any, Final
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-_SECRETS: Final = re.compile(
-    r"\b((?:sk|rk)_(?:test|live)_|whsec_|tsk_|(?:pi|seti)_[0-9A-Za-z]+_secret_)[0-9A-Za-z_+/=-]{4,}|(://[^:/@\s]*:)[^@\s]+@"
-)
+from tallystick.monitoring.redaction import blot
 
 
 def configure(*, level: str = "info", form: str = "auto") -> None:
@@ -46,10 +42,4 @@ def configure(*, level: str = "info", form: str = "auto") -> None:
 
 def hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Blot out what looks like a key, a signing secret or a password in a URL, wherever it stands."""
-    return {name: _blot(value) for name, value in event.items()}
-
-
-def _blot(value: Any) -> Any:
-    if isinstance(value, str):
-        return _SECRETS.sub(lambda found: f"{found[1] or found[2]}***{'@' if found[2] else ''}", value)
-    return value
+    return {name: blot(value) if isinstance(value, str) else value for name, value in event.items()}

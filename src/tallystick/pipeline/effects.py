@@ -34,7 +34,7 @@ WITH wanted AS (
     JOIN unnest(CAST(:ids AS text[]), CAST(:bodies AS bytea[])) AS s(id, body) ON s.id = b.id
    WHERE b.body IS NULL ORDER BY b.id FOR UPDATE OF b
 )
-UPDATE balance_transactions b SET status = 'fetched', body = wanted.body, due_at = now()
+UPDATE balance_transactions b SET status = 'fetched', body = wanted.body, due_at = now(), dead_at = NULL
   FROM wanted WHERE b.id = wanted.id
 """)
 

@@ -16,7 +16,10 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from tallystick.db.session import database_is_away
+from tallystick.errors import StripeUnavailableError
 from tallystick.events.spec import Question
+from tallystick.pipeline.failures import Failures
 from tallystick.stripe_gateway.client import StripeGateway
 from tallystick.stripe_gateway.payloads import JsonObject
 
@@ -65,37 +68,54 @@ _ASK: Final[dict[str, Ask]] = {"charge": _charge, "charge_refunds": _charge_refu
 class Lookups:
     """Puts questions to Stripe; one a process."""
 
-    def __init__(self, engine: AsyncEngine, stripe: StripeGateway, *, unknown_after: int = 8) -> None:
+    def __init__(
+        self, engine: AsyncEngine, stripe: StripeGateway, failures: Failures, *, unknown_after: int = 8
+    ) -> None:
         self._engine = engine
         self._stripe = stripe
+        self._failures = failures
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._unknown_after = unknown_after
         self._unknown: Counter[Question] = Counter()
 
-    async def answer(self, questions: Iterable[Question]) -> set[Question]:
+    async def answer(self, questions: Mapping[Question, Iterable[str]]) -> set[Question]:
         """Ask Stripe and store the answers; returns the questions that are answered now.
 
-        A question that fails is logged and left: the sweep rings its events, and they ask again. That Stripe
-        knows no such object counts only when it has said so ``unknown_after`` times: a fact is for ever, and
-        a read right after the write, or a key of another account, is not.
+        ``questions`` names the events that wait for each. While Stripe or the database is away nothing is
+        counted: the sweep rings the events, and they ask again. Anything else that goes wrong, such as
+        Stripe's refusal, is a failed attempt of those events, which ends in a dead letter like any other.
+        That Stripe knows no such object counts as its answer only when it has said so ``unknown_after``
+        times: a fact is for ever, and a read right after the write, or a key of another account, is not.
         """
-        answered = await asyncio.gather(*(self._ask(question) for question in questions))
+        answered = await asyncio.gather(*(self._settle(*item) for item in questions.items()))
         return {question for question in answered if question is not None}
 
-    async def _ask(self, question: Question) -> Question | None:
-        async with self._gate:
-            try:
-                found = await _ASK[question.kind](self._stripe, question.id)
-                if found is None and not self._is_unknown(question):
-                    return None
-                body = orjson.dumps(found) if found is not None else None
-                async with self._engine.begin() as connection:
-                    await connection.execute(_STORE, {"question": str(question), "answer": body})
-            except Exception as error:  # Stripe or the database is away, or refuses: it is asked again
-                log.warning("lookup_failed", question=str(question), error=f"{type(error).__name__}: {error}")
-                return None
-            self._unknown.pop(question, None)
-            return question
+    async def _settle(self, question: Question, events: Iterable[str]) -> Question | None:
+        try:
+            async with self._gate:
+                answered = await self._ask(question)
+        except Exception as error:
+            log.warning("lookup_failed", question=str(question), error=f"{type(error).__name__}: {error}")
+            if not isinstance(error, StripeUnavailableError) and not database_is_away(error):
+                await self._count(events, error)
+            return None
+        return question if answered else None
+
+    async def _count(self, events: Iterable[str], error: Exception) -> None:
+        try:
+            await self._failures.count(dict.fromkeys(events, error))
+        except Exception as another:  # the database went away meanwhile: the next refusal is counted
+            log.warning("failure_not_counted", error=f"{type(another).__name__}: {another}")
+
+    async def _ask(self, question: Question) -> bool:
+        found = await _ASK[question.kind](self._stripe, question.id)
+        if found is None and not self._is_unknown(question):
+            return False
+        body = orjson.dumps(found) if found is not None else None
+        async with self._engine.begin() as connection:
+            await connection.execute(_STORE, {"question": str(question), "answer": body})
+        self._unknown.pop(question, None)
+        return True
 
     def _is_unknown(self, question: Question) -> bool:
         self._unknown[question] += 1

@@ -18,12 +18,18 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.db.session import database_is_away
-from tallystick.errors import PayloadError, StripeRefusedError, StripeUnavailableError, UnbalancedError
+from tallystick.errors import (
+    EffectDiffersError,
+    NotFoundError,
+    StripeRefusedError,
+    StripeUnavailableError,
+)
 from tallystick.events.balance_transactions import balance_transaction_effects
 from tallystick.events.spec import BalanceTransactionSeen, Effects
 from tallystick.ledger.book import Book, Posted
 from tallystick.pipeline.backoff import backoff_s
 from tallystick.pipeline.effects import note_balance_transactions, write_effects
+from tallystick.pipeline.failures import PERMANENT, Trace, record_balance_transaction_attempt
 from tallystick.settings import Settings
 from tallystick.stripe_gateway.client import StripeGateway
 
@@ -55,15 +61,18 @@ UPDATE balance_transactions SET status = 'posted', posted_at = now(), error = NU
 """)
 
 _POSTPONE: Final = text("""
-UPDATE balance_transactions SET status = :status, attempts = :attempts, error = :error, due_at = :due_at
+UPDATE balance_transactions
+   SET status = :status, attempts = :attempts, error = :error, due_at = :due_at,
+       dead_at = CASE WHEN :status IN ('dead', 'missing') THEN now() END
  WHERE id = :id AND status IN ('wanted', 'fetched')
+RETURNING id
 """)
 
 
 class _ContradictedError(Exception):
     """Balance transactions say otherwise than the ledger: they are given up, the others go again."""
 
-    def __init__(self, rows: list[tuple[Any, str]]) -> None:
+    def __init__(self, rows: list[tuple[Any, Exception]]) -> None:
         super().__init__(f"{len(rows)} balance transactions contradict the ledger")
         self.rows = rows
 
@@ -140,18 +149,18 @@ class Settlement:
 
     async def _fetch(self, row: Any, gate: asyncio.Semaphore) -> None:
         """Fetch one; raises StripeUnavailableError, upon which all of them are tried again later."""
-        refusal = "Stripe knows no such balance transaction."
+        refusal: Exception = NotFoundError("Stripe knows no such balance transaction.")
         async with gate:
             try:
                 found = await self._stripe.retrieve_balance_transaction(row.id)
             except StripeRefusedError as error:  # this one: it must not hold back the others
-                found, refusal = None, f"Stripe refused: {error.detail}"
+                found, refusal = None, error
         if found is not None:
             await self._store([BalanceTransactionSeen(row.id, found)])
             return
         gone = row.attempts + 1 >= _FETCH_LIMIT
         log.warning(
-            "balance_transaction_not_found", balance_transaction=row.id, reason=refusal, given_up=gone
+            "balance_transaction_not_found", balance_transaction=row.id, reason=str(refusal), given_up=gone
         )
         async with self._engine.begin() as connection:
             await self._postpone(connection, row, "missing" if gone else "wanted", refusal)
@@ -201,31 +210,31 @@ class Settlement:
 
     async def _put_off(self, connection: AsyncConnection, row: Any, error: Exception) -> None:
         """To be tried again later, or given up: at once where no further attempt can mend it."""
-        permanent = isinstance(error, PayloadError | UnbalancedError)
-        dead = permanent or row.attempts + 1 >= self._settings.retry_limit
+        dead = isinstance(error, PERMANENT) or row.attempts + 1 >= self._settings.retry_limit
         log.error("balance_transaction_failed", balance_transaction=row.id, dead=dead, exc_info=error)
-        status = "dead" if dead else "fetched"
-        await self._postpone(connection, row, status, f"{type(error).__name__}: {error}")
+        await self._postpone(connection, row, "dead" if dead else "fetched", error)
 
-    async def _postpone(self, connection: AsyncConnection, row: Any, status: str, error: str) -> None:
-        attempts = row.attempts + 1
+    async def _postpone(self, connection: AsyncConnection, row: Any, status: str, error: Exception) -> None:
+        attempts, trace = row.attempts + 1, Trace.of(error)
         delay = backoff_s(
             attempts, base_s=self._settings.retry_base_s, cap_s=self._settings.settlement_interval_s * 60
         )
-        await connection.execute(
+        postponed = await connection.execute(
             _POSTPONE,
             {
                 "id": row.id,
                 "status": status,
                 "attempts": attempts,
-                "error": error,
+                "error": trace.error,
                 "due_at": datetime.now(UTC) + timedelta(seconds=delay),
             },
         )
+        if postponed.first() is not None:
+            await record_balance_transaction_attempt(connection, row.id, attempts, trace)
 
 
-def _contradiction(effects: Effects | None, posted: Posted) -> str | None:
+def _contradiction(effects: Effects | None, posted: Posted) -> Exception | None:
     """Why these effects cannot be posted; None when they can."""
     made = effects.transactions if effects else ()
     keys = [item.effect_key for item in made if (item.effect_key, item.digest) in posted.conflicts]
-    return f"effect_differs: {', '.join(keys)}" if keys else None
+    return EffectDiffersError(f"{', '.join(keys)} came with other legs than before.") if keys else None

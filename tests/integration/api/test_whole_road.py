@@ -11,6 +11,7 @@ import orjson
 from tests.integration.api.conftest import SECRETS, Face
 
 from tallystick.ledger.book import Book
+from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.process import Processor
 from tallystick.pipeline.settlement import Settlement
 from tallystick.stripe_gateway.signature import sign
@@ -25,7 +26,9 @@ async def bring_events(face: Face) -> None:
         signed = {"Stripe-Signature": sign(body, SECRETS[0], int(time.time()))}
         assert (await face.http.post("/webhooks/stripe", content=body, headers=signed)).status_code == 200
     book = Book()
-    await Processor(face.app.engine, book, face.app.settings).process([event["id"] for event in events])
+    failures = Failures(face.app.engine, face.app.settings)
+    processor = Processor(face.app.engine, book, face.app.settings, failures)
+    await processor.process([event["id"] for event in events])
     await Settlement(face.app.engine, face.app.stripe, book, face.app.settings).pull()
 
 
