@@ -17,10 +17,10 @@ from tallystick.sandbox import (
     invoice_items,
     invoice_payments,
     invoice_totals,
-    payment_intents,
+    payment_intent_creation,
     payment_methods,
     setup_intents,
-    subscriptions,
+    subscription_creation,
 )
 from tallystick.sandbox.errors import StripeError, refused
 from tallystick.sandbox.params import Params, integer, text, whole_shipping
@@ -102,7 +102,7 @@ def _pay(call: Call, session: Obj, method: Obj | None) -> None:
         }
         if session["customer"] is not None:
             wanted["customer"] = session["customer"]
-        intent = payment_intents.begin(call, wanted)
+        intent = payment_intent_creation.begin(call, wanted)
         call.store.change(session, payment_intent=intent["id"])
         if data.get("shipping"):
             shown = whole_shipping(data["shipping"], full=False) or {}
@@ -221,7 +221,7 @@ def _subscribe(call: Call, session: Obj, method: Obj | None) -> None:
         params["add_invoice_items"] = once
     if method is not None:
         params["default_payment_method"] = method["id"]
-    subscription = subscriptions.create(replace(call, params=params, ids=()))
+    subscription = subscription_creation.create(replace(call, params=params, ids=()))
     call.store.change(session, subscription=subscription["id"], invoice=subscription["latest_invoice"])
     if subscription["status"] in ("active", "trialing"):
         checkout_completion.complete(call, session, "paid")

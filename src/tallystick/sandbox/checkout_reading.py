@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tallystick.sandbox import checkout_items, checkout_sessions, expand
-from tallystick.sandbox import checkout_shape as shape
+from tallystick.sandbox import checkout_items, checkout_sessions, expansions
+from tallystick.sandbox import checkout_params as taken
 from tallystick.sandbox.errors import missing, refused
 from tallystick.sandbox.lists import page
 from tallystick.sandbox.params import listing, merged_metadata, whole_shipping
@@ -103,18 +103,18 @@ def _included(sandbox: Sandbox, session: Obj) -> Obj:
     return line_items(sandbox.call(ids=(session["id"],)))
 
 
-expand.INCLUDABLE["checkout.session"] = {"line_items": _included}
-expand.EXPANDABLE["checkout.session"] = frozenset(
+expansions.INCLUDABLE["checkout.session"] = {"line_items": _included}
+expansions.EXPANDABLE["checkout.session"] = frozenset(
     ("customer", "invoice", "payment_intent", "payment_link", "setup_intent", "subscription")
 )
 
 ACTIONS: Final = {checkout_sessions.EXPIRE: run_out}
 
 ROUTES: Final = [
-    Route("POST", "/v1/checkout/sessions", checkout_sessions.create, shape.CREATE),
-    Route("GET", "/v1/checkout/sessions", list_all, shape.LIST),
+    Route("POST", "/v1/checkout/sessions", checkout_sessions.create, taken.CREATE),
+    Route("GET", "/v1/checkout/sessions", list_all, taken.LIST),
     Route("GET", "/v1/checkout/sessions/{}", retrieve),
-    Route("POST", "/v1/checkout/sessions/{}", update, shape.UPDATE),
+    Route("POST", "/v1/checkout/sessions/{}", update, taken.UPDATE),
     Route("POST", "/v1/checkout/sessions/{}/expire", expire),
     Route("GET", "/v1/checkout/sessions/{}/line_items", line_items, listing()),
 ]

@@ -8,15 +8,12 @@ an event twice, never zero times.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import itertools
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import aiohttp
 import orjson
 
 from tallystick.sandbox import events
@@ -25,6 +22,7 @@ from tallystick.sandbox.disorder import Disorder
 from tallystick.sandbox.store import Obj, Space, Store
 from tallystick.sandbox.thin_events import TABLE_KIND
 from tallystick.sandbox.versions import Relations
+from tallystick.sandbox.webhook_sender import WebhookSender
 
 SPACE: Final = "delivery"
 _LOG_KEPT: Final = 20_000
@@ -50,13 +48,6 @@ class Delivery:
     attempts: list[list[Any]] = field(default_factory=list)
 
 
-def signature(body: bytes, secrets: Iterable[str], at: int) -> str:
-    """The Stripe-Signature header over the raw body, one v1 a secret."""
-    signed = b"%d.%b" % (at, body)
-    marks = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in secrets]
-    return ",".join([f"t={at}", *(f"v1={mark}" for mark in marks)])
-
-
 class Deliveries:
     """All deliveries, and the workers that make them."""
 
@@ -73,10 +64,9 @@ class Deliveries:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._relations = relations
+        self._sender = WebhookSender(store, clock, relations, timeout)
         self._schedule = schedule
         self._concurrency = concurrency
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._count = itertools.count(1)
         self.disorder = Disorder(seed)
         self.log: dict[str, Delivery] = {}
@@ -86,7 +76,6 @@ class Deliveries:
         self._settled: deque[str] = deque()
         self._queues: dict[str, asyncio.Queue[str]] = {}
         self._workers: dict[str, list[asyncio.Task[None]]] = {}
-        self._session: aiohttp.ClientSession | None = None
         self._flush_due = False
         store.add_space(SPACE, Space(self._dump, self._load, lambda: list(self.log)))
 
@@ -146,7 +135,7 @@ class Deliveries:
         queue = self._queues.get(delivery.endpoint)
         if queue is None:
             queue = self._queues[delivery.endpoint] = asyncio.Queue()
-            if self._session is not None:
+            if self._sender.opened:
                 self._hire(delivery.endpoint, queue)
         queue.put_nowait(delivery.key)
 
@@ -170,13 +159,7 @@ class Deliveries:
 
     async def start(self) -> None:
         """Start sending, with what a restart brought back first."""
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=self._timeout,
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._sender.open()
         self.resume()
 
     def resume(self) -> None:
@@ -202,10 +185,7 @@ class Deliveries:
         self._alarms.clear()
         workers = [worker for endpoint in list(self._queues) for worker in self._dismiss(endpoint)]
         await asyncio.gather(*workers, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-            await asyncio.sleep(0)  # let the transports close
+        await self._sender.close()
 
     async def _work(self, queue: asyncio.Queue[str]) -> None:
         while True:
@@ -217,20 +197,16 @@ class Deliveries:
 
     async def _attempt(self, delivery: Delivery) -> None:
         event = self._store.get("event", delivery.event) or self._store.get(TABLE_KIND, delivery.event)
-        endpoint = self._endpoint(delivery.endpoint)
+        endpoint = next(
+            (found for kind in events.ENDPOINTS if (found := self._store.get(kind, delivery.endpoint))), None
+        )
         if event is None or endpoint is None:
             self._settle(delivery, "failed")
             return
         at = self._clock.now()
-        secrets = ["whsec_wrong"] if delivery.wrong_secret else self._secrets(endpoint, at)
-        body = events.body(event, endpoint, delivery.api_version, self._relations)
-        signed_at = int(self._clock.wall())
-        headers = {
-            "Content-Type": "application/json; charset=utf-8",
-            "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
-            "Stripe-Signature": signature(body, secrets, signed_at),
-        }
-        status, problem = await self._post(self._url(endpoint), body, headers)
+        status, problem = await self._sender.send(
+            event, endpoint, wrong_secret=delivery.wrong_secret, api_version=delivery.api_version
+        )
         if self.log.get(delivery.key) is not delivery or delivery.state != "pending":
             return  # reset, or its endpoint was deleted, while it was under way
         delivery.attempts.append([at, status, problem])
@@ -253,27 +229,6 @@ class Deliveries:
             self.unheard[event["id"]] = left
         else:
             self.unheard.pop(event["id"], None)
-
-    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, str | None]:
-        assert self._session is not None
-        try:
-            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
-                await answer.read()
-                return answer.status, None
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return 0, f"{type(error).__name__}: {error}"
-
-    def _endpoint(self, ident: str) -> Obj | None:
-        return next((found for kind in events.ENDPOINTS if (found := self._store.get(kind, ident))), None)
-
-    def _url(self, endpoint: Obj) -> str:
-        url: str = endpoint["url"] if "url" in endpoint else self._store.hidden(endpoint)["url"]
-        return url
-
-    def _secrets(self, endpoint: Obj, now: float) -> list[str]:
-        hidden = self._store.hidden(endpoint)
-        old = [secret for secret, until in hidden.get("old_secrets", ()) if until > now]
-        return [hidden["secret"], *old]
 
     def _settle(self, delivery: Delivery, state: str) -> None:
         delivery.state = state

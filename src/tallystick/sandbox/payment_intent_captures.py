@@ -6,6 +6,7 @@ from typing import Final
 
 from tallystick.sandbox import (
     captures,
+    payment_intent_creation,
     payment_intents,
 )
 from tallystick.sandbox import payment_intent_shape as shape
@@ -30,7 +31,7 @@ def capture(call: Call) -> Obj:
     values = {name: params[name] for name in names if name in params}
     if "metadata" in params:
         values["metadata"] = merged_metadata(intent["metadata"], params["metadata"])
-    call.store.change(intent, **values, **payment_intents.details(intent, params))
+    call.store.change(intent, **values, **payment_intent_creation.details(intent, params))
     captures.capture(call, intent, amount, final=final)
     return intent
 
@@ -89,7 +90,7 @@ def increment_authorization(call: Call) -> Obj:
         amount=amount,
         amount_capturable=capturable,
         **values,
-        **payment_intents.details(intent, params),
+        **payment_intent_creation.details(intent, params),
     )
     card = {**details["card"], "amount_authorized": amount}
     previous = call.store.change(charge, amount=amount, payment_method_details={**details, "card": card})

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tallystick.sandbox import subscription_changes as changes
+from tallystick.sandbox import subscription_creation
 from tallystick.sandbox import subscription_items as items
 from tallystick.sandbox import subscription_life as life
 from tallystick.sandbox import subscription_terms as terms
-from tallystick.sandbox import subscriptions
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
 from tallystick.sandbox.subscription_shape import ENDED
@@ -87,7 +87,7 @@ def start(call: Call, schedule: Obj) -> None:
     params["payment_behavior"] = "allow_incomplete"
     if terms_missing(customer, schedule, phase):
         params["payment_behavior"] = "default_incomplete"
-    subscription = subscriptions.make(replace(call, params=params, ids=()), customer)
+    subscription = subscription_creation.make(replace(call, params=params, ids=()), customer)
     call.store.change(subscription, schedule=schedule["id"])
     previous |= call.store.change(schedule, subscription=subscription["id"])
     call.emit("subscription_schedule.updated", schedule, previous)

@@ -14,9 +14,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tallystick.sandbox import billing_portal, checkout_page, control, families, invoice_page, pages
 from tallystick.sandbox.asgi import CUT, Receive, Scope, Send
+from tallystick.sandbox.config import SandboxConfig
 from tallystick.sandbox.http import Api
 from tallystick.sandbox.routing import Router
-from tallystick.sandbox.state import Sandbox, SandboxConfig
+from tallystick.sandbox.state import Sandbox
 
 __all__ = ["Application", "RunningSandbox", "SandboxConfig", "create_app", "running_sandbox", "serve"]
 

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from tallystick.sandbox import subscription_billing as billing
 from tallystick.sandbox import subscription_changes as changes
+from tallystick.sandbox import subscription_creation
 from tallystick.sandbox import subscription_items as items
 from tallystick.sandbox import subscription_life as life
 from tallystick.sandbox import subscription_shape as shape
 from tallystick.sandbox import subscription_waiting as waiting
-from tallystick.sandbox import subscriptions
 from tallystick.sandbox.errors import StripeError, invalid, refused
 from tallystick.sandbox.params import Params, boolean, clearable, integer, list_of, one_of, text
 from tallystick.sandbox.state import Call
@@ -77,7 +77,7 @@ def _new(call: Call, customer: Obj, details: dict[str, Any]) -> Obj:
     if "start_date" in details:
         params["backdate_start_date"] = details["start_date"]
     params["payment_behavior"] = "default_incomplete"
-    subscription = subscriptions.make(replace(call, params=params, ids=()), customer)
+    subscription = subscription_creation.make(replace(call, params=params, ids=()), customer)
     if subscription["latest_invoice"] is None:
         return _cycle(call, subscription)
     return call.find("invoice", subscription["latest_invoice"])

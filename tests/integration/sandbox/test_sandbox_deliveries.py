@@ -15,7 +15,7 @@ import pytest
 import stripe
 from tests.integration.sandbox.support import Raw, Received, Receiver, Sdk, listening, sandbox_process
 
-from tallystick.sandbox import delivery
+from tallystick.sandbox import webhook_sender
 
 NO_REDIRECT: dict[str, Any] = {"automatic_payment_methods": {"enabled": True, "allow_redirects": "never"}}
 SUCCESS = ("payment_intent.created", "charge.succeeded", "payment_intent.succeeded")
@@ -63,7 +63,7 @@ async def test_signature_and_filter(sdk: Sdk, raw: Raw, receiver: Receiver) -> N
 
 
 def test_the_signature_by_hand() -> None:
-    header = delivery.signature(b'{"a": 1}', ["whsec_a", "whsec_b"], 1700000000)
+    header = webhook_sender.signature(b'{"a": 1}', ["whsec_a", "whsec_b"], 1700000000)
     marks = [
         hmac.new(key, b'1700000000.{"a": 1}', hashlib.sha256).hexdigest() for key in (b"whsec_a", b"whsec_b")
     ]

@@ -16,13 +16,15 @@ from tallystick.sandbox import (
     confirmation,
     families,
     payment_intent_captures,
+    payment_intent_creation,
     payment_intents,
     refunds,
 )
 from tallystick.sandbox.clock import ManualClock
+from tallystick.sandbox.config import SandboxConfig
 from tallystick.sandbox.errors import StripeError
 from tallystick.sandbox.settings import Settings
-from tallystick.sandbox.state import Call, Sandbox, SandboxConfig
+from tallystick.sandbox.state import Call, Sandbox
 
 METHODS = (
     "pm_card_visa",
@@ -93,7 +95,7 @@ def apply(sandbox: Sandbox, clock: ManualClock, operation: tuple[Any, ...]) -> N
         method, amount, code, capture = rest
         run(
             sandbox,
-            payment_intents.create,
+            payment_intent_creation.create,
             params={
                 "amount": max(amount, money.currency(code).minimum),
                 "currency": code,

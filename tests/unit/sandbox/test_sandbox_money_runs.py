@@ -19,6 +19,7 @@ from tallystick.sandbox import (
     disputes,
     families,
     payment_intent_captures,
+    payment_intent_creation,
     payment_intents,
     payout_calls,
     payouts,
@@ -26,9 +27,10 @@ from tallystick.sandbox import (
     topups,
 )
 from tallystick.sandbox.clock import ManualClock
+from tallystick.sandbox.config import SandboxConfig
 from tallystick.sandbox.errors import StripeError
 from tallystick.sandbox.settings import Settings
-from tallystick.sandbox.state import Call, Sandbox, SandboxConfig
+from tallystick.sandbox.state import Call, Sandbox
 
 CARDS = (
     *("pm_card_visa",) * 6,
@@ -118,7 +120,7 @@ class Run:
             "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
             "payment_method_options": {"card": card},
         }
-        self.run(payment_intents.create, params=params)
+        self.run(payment_intent_creation.create, params=params)
 
     def pay_by_bank(self) -> None:
         code = self.dice.choice(tuple(ACCOUNTS))
@@ -129,7 +131,7 @@ class Run:
             "confirm": True,
             "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
         }
-        self.run(payment_intents.create, params=params)
+        self.run(payment_intent_creation.create, params=params)
 
     def charge(self) -> None:
         source = self.dice.choice(("tok_visa", "tok_chargeDeclined", "tok_createDispute"))
