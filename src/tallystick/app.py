@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.backoff import ConstantBackoff, NoBackoff
+from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.db.migrate import is_behind
 from tallystick.db.session import database_is_away, open_engine
 from tallystick.errors import ConfigurationError
+from tallystick.pipeline.bell import Bell
 from tallystick.pipeline.inbox import Inbox
-from tallystick.pipeline.queue import Bell, EventQueue
+from tallystick.pipeline.queue import EventQueue
 from tallystick.settings import Settings, unknown_variables
 from tallystick.stripe_gateway.client import StripeGateway
 
 log = structlog.get_logger(__name__)
+
+_CLUSTER: Final = "+cluster://"
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class App:
 
     settings: Settings
     engine: AsyncEngine
-    redis: Redis
+    redis: Redis | RedisCluster
     queue: EventQueue
     bell: Bell
     inbox: Inbox
@@ -45,7 +52,9 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
     engine = open_engine(settings)
     redis = _open_redis(settings)
     stripe = StripeGateway(settings)
-    queue = EventQueue(redis, name=settings.queue_name, length=settings.queue_length)
+    queue = EventQueue(
+        redis, name=settings.queue_name, streams=settings.queue_streams, length=settings.queue_length
+    )
     bell = Bell(queue)
     inbox = Inbox(
         engine, bell.ring, ring_grace_s=settings.ring_grace_s, timeout_s=2 * settings.database_timeout_s
@@ -58,17 +67,29 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         await engine.dispose()
 
 
-def _open_redis(settings: Settings) -> Redis:
-    """One retry on a fresh connection covers a restart of Redis; more would only delay the caller."""
+def _open_redis(settings: Settings) -> Redis | RedisCluster:
+    """A cluster is named by its scheme, ``redis+cluster://host:port,host:port`` (any of its nodes).
+
+    One retry on a fresh connection covers a restart of Redis; more would only delay the caller. A cluster
+    gets a few, since each one asks anew where the slots are.
+    """
+    url = settings.redis_url
+    options: dict[str, Any] = {
+        "socket_connect_timeout": 1.0, "socket_timeout": 5.0, "health_check_interval": 30,
+    }  # fmt: skip
     try:
-        return Redis.from_url(
-            settings.redis_url,
-            socket_connect_timeout=1.0,
-            socket_timeout=5.0,
-            health_check_interval=30,
-            retry=Retry(NoBackoff(), 1),
+        if _CLUSTER not in url:
+            return Redis.from_url(url, retry=Retry(NoBackoff(), 1), **options)
+        scheme, _, address = url.partition(_CLUSTER)
+        first, *others = address.split(",")
+        nodes = [urlsplit(f"{scheme}://{other}") for other in others]
+        return RedisCluster.from_url(
+            f"{scheme}://{first}",
+            startup_nodes=[ClusterNode(node.hostname or "", node.port or 6379) for node in nodes],
+            retry=Retry(ConstantBackoff(0.2), 3),
+            **options,
         )
-    except ValueError as error:
+    except (ValueError, RedisError) as error:
         raise ConfigurationError("REDIS_URL is not a Redis URL.") from error
 
 

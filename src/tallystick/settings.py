@@ -35,7 +35,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     database_url: str = Field("", description="PostgreSQL, e.g. postgresql://user@host/tallystick")
-    redis_url: str = Field("", description="Redis or Valkey, e.g. redis://host:6379/0 or unix:///path")
+    redis_url: str = Field(
+        "", description="Redis or Valkey, e.g. redis://host:6379/0, unix:///path, redis+cluster://host:6379"
+    )
     stripe_secret_key: SecretStr = Field(
         SecretStr(""), description="Secret or restricted key of the Stripe account"
     )
@@ -59,8 +61,9 @@ class Settings(BaseModel):
     ring_grace_s: float = Field(5.0, gt=0, description="How long a ring may take before the sweep repeats it")
     sweep_interval_s: float = Field(1.0, gt=0, description="Pause between two sweeps of the inbox")
     settlement_interval_s: float = Field(60.0, gt=0, description="Pause between two lists of movements")
-    queue_length: int = Field(100_000, ge=1000, description="Entries the Redis stream keeps, about")
-    queue_name: str = Field("tallystick:events", description="Name of the Redis stream")
+    queue_length: int = Field(100_000, ge=1000, description="Entries the Redis streams keep in all, about")
+    queue_name: str = Field("tallystick:events", description="What the names of the Redis streams begin with")
+    queue_streams: int = Field(4, ge=1, le=64, description="Redis streams, spread over a cluster's nodes")
 
     idempotency_wait_s: float = Field(10.0, ge=0, description="Longest wait for a first request with the key")
     idempotency_lock_s: float = Field(60.0, gt=0, description="After this a first request counts as dead")

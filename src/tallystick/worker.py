@@ -12,7 +12,9 @@ import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -25,6 +27,7 @@ from tallystick.errors import StripeUnavailableError
 from tallystick.events.spec import Question
 from tallystick.ledger.book import Book
 from tallystick.pipeline.failures import Failures
+from tallystick.pipeline.hand import Hand
 from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.process import Outcome, Processor
 from tallystick.pipeline.queue import QueueUnavailableError, Ring
@@ -35,10 +38,16 @@ log = structlog.get_logger(__name__)
 _BLOCK_MS: Final = 1000
 _RECLAIM_INTERVAL_S: Final = 15.0
 _RECLAIM_IDLE_MS: Final = 60_000
+_FORGET_IDLE_MS: Final = 3_600_000
+_BATCHES_AT_ONCE: Final = 2
+"""While one batch waits for its commit, the next one is read."""
 _SETTLE_PAUSE_S: Final = 0.1
 """Events of one burst name their balance transactions one after the other: gather them for a moment."""
 _SETTLE_CHECK_S: Final = 5.0
+_FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
+_ROOM_IN_QUEUE: Final = 10
+"""Batches: while so many wait in the queue, the sweep adds nothing to them."""
 
 _SWEEP: Final = text("""
 UPDATE webhook_events SET ring_at = now() + :again
@@ -64,6 +73,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._settle_now = asyncio.Event()
         self._asking: dict[Question, asyncio.Task[None]] = {}
+        self._hand = Hand(room=app.settings.batch_size)
 
     def stop(self) -> None:
         """Finish the batches in hand, then return from ``run``."""
@@ -73,40 +83,54 @@ class Worker:
         """Work until ``stop`` is called."""
         log.info("worker_started", consumer=self._consumer)
         async with asyncio.TaskGroup() as group:
-            for name, step in (
-                ("consume", self._consume),
-                ("sweep", self._sweep),
-                ("reclaim", self._reclaim),
-            ):
-                group.create_task(self._repeat(name, step), name=name)
-            settling = group.create_task(self._repeat("settle", self._settle), name="settle")
-            await self._stopping.wait()
-            settling.cancel()  # a long list of movements is taken up again by the next pull
+            working = [
+                group.create_task(self._work(), name=f"work {number}") for number in range(_BATCHES_AT_ONCE)
+            ]
+            async with asyncio.TaskGroup() as taking:
+                for stream in self._app.queue.streams:
+                    read = partial(self._read, stream)
+                    taking.create_task(self._repeat("read", read), name=f"read {stream}")
+                for name, step in (("sweep", self._sweep), ("reclaim", self._reclaim)):
+                    taking.create_task(self._repeat(name, step), name=name)
+                settling = taking.create_task(self._repeat("settle", self._settle), name="settle")
+                await self._stopping.wait()
+                settling.cancel()  # a long list of movements is taken up again by the next pull
+            await self._hand.close()
+            await asyncio.gather(*working)
         asking = list(self._asking.values())
         for task in asking:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
+        with suppress(QueueUnavailableError):
+            await self._app.queue.leave(self._consumer)
         log.info("worker_stopped", consumer=self._consumer)
 
     async def _repeat(self, name: str, step: Callable[[], Awaitable[None]]) -> None:
-        """Do a step again and again. An outage is waited out; anything unexpected is logged in full."""
-        pause_s = 0.1
+        """Do a step again and again; after one that failed, wait longer and longer."""
+        pause_s = _FIRST_PAUSE_S
         while not self._stopping.is_set():
-            try:
-                await step()
-                pause_s = 0.1
-                continue
-            except QueueUnavailableError as error:
-                log.warning("queue_unavailable", loop=name, error=str(error))
-            except StripeUnavailableError as error:
-                log.warning("stripe_unavailable", loop=name, error=error.detail)
-            except Exception as error:
-                if database_is_away(error):
-                    log.warning("database_unavailable", loop=name, error=type(error).__name__)
-                else:
-                    log.exception("loop_failed", loop=name)
-            await self._pause(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            if await self._attempt(name, step):
+                pause_s = _FIRST_PAUSE_S
+            else:
+                await self._pause(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _attempt(self, name: str, step: Callable[[], Awaitable[None]]) -> bool:
+        """Whether the step could be done. An outage is noted; anything unexpected is logged in full."""
+        try:
+            await step()
+        except QueueUnavailableError as error:
+            log.warning("queue_unavailable", loop=name, error=str(error))
+        except StripeUnavailableError as error:
+            log.warning("stripe_unavailable", loop=name, error=error.detail)
+        except Exception as error:
+            if database_is_away(error):
+                log.warning("database_unavailable", loop=name, error=type(error).__name__)
+            else:
+                log.exception("loop_failed", loop=name)
+        else:
+            return True
+        return False
 
     async def _pause(self, seconds: float) -> None:
         """Sleep, but wake at once when the worker is to stop."""
@@ -116,28 +140,35 @@ class Worker:
         except TimeoutError:
             return
 
-    async def _consume(self) -> None:
-        settings = self._app.settings
-        await self._work_off(await self._app.queue.claim(self._consumer, settings.batch_size, _BLOCK_MS))
+    async def _read(self, stream: str) -> None:
+        """Take rings of one stream in hand, when there is room for more."""
+        await self._hand.has_room()
+        await self._hand.put(
+            await self._app.queue.claim(stream, self._consumer, self._app.settings.batch_size, _BLOCK_MS)
+        )
 
     async def _reclaim(self) -> None:
-        """Take over the rings of a worker that died."""
+        """Take over the rings of workers that died, and forget those that are long gone."""
         rings = await self._app.queue.reclaim(self._consumer, self._app.settings.batch_size, _RECLAIM_IDLE_MS)
         if rings:
             log.info("rings_reclaimed", rings=len(rings))
-            await self._work_off(rings)
-        else:
-            await self._pause(_RECLAIM_INTERVAL_S)
+            await self._hand.put(rings)
+        await self._app.queue.forget_idle(_FORGET_IDLE_MS)
+        await self._pause(_RECLAIM_INTERVAL_S)
+
+    async def _work(self) -> None:
+        """Work off what is in hand, to the last of it when the worker is to stop."""
+        while rings := await self._hand.take(self._app.settings.batch_size):
+            await self._attempt("work", partial(self._work_off, rings))
 
     async def _work_off(self, rings: Sequence[Ring]) -> None:
         """Process, then acknowledge. What is not acknowledged is rung again, and passed over."""
-        if rings:
-            await self._process(list(dict.fromkeys(ring.event for ring in rings)))
-            await self._app.queue.ack(rings)
+        await self._process(list(dict.fromkeys(ring.event for ring in rings)))
+        await self._app.queue.ack(rings)
 
     async def _process(self, events: Sequence[str]) -> None:
         """Process a batch, holding on to it while the database is away."""
-        pause_s = 0.1
+        pause_s = _FIRST_PAUSE_S
         while True:
             try:
                 outcome = await self._processor.process(events)
@@ -176,16 +207,19 @@ class Worker:
         """
         settings = self._app.settings
         try:
-            waiting = await self._app.queue.waiting()
+            room = _ROOM_IN_QUEUE * settings.batch_size - await self._app.queue.waiting()
         except QueueUnavailableError:
             events = await self._due(settings.batch_size)
             if events:
                 await self._process(events)
                 return
         else:
-            events = [] if waiting > settings.batch_size else await self._due(5 * settings.batch_size)
+            events = await self._due(room) if room > 0 else []
             if events:
                 self._app.bell.ring(events)
+            if len(events) == room:  # a backlog: more as soon as these are worked off
+                await self._pause(min(_FIRST_PAUSE_S, settings.sweep_interval_s))
+                return
         await self._pause(settings.sweep_interval_s)
 
     async def _due(self, limit: int) -> list[str]:

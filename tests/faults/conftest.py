@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from tests.builders import StripeStory
@@ -15,7 +16,13 @@ from tests.faults.installation import Installation, Servers
 
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
 
-Install = Callable[[StripeStory], AbstractAsyncContextManager[tuple[Installation, FakeStripe]]]
+
+class Install(Protocol):
+    """Makes an installation, and the Stripe that knows a story."""
+
+    def __call__(
+        self, story: StripeStory, *, redis_url: str | None = None
+    ) -> AbstractAsyncContextManager[tuple[Installation, FakeStripe]]: ...
 
 
 @pytest.fixture(scope="session")
@@ -39,11 +46,13 @@ async def install(servers: Servers, tmp_path: Path) -> Install:
     """Makes an installation, and the Stripe that knows a story; everything ends with the block."""
 
     @asynccontextmanager
-    async def make(story: StripeStory) -> AsyncIterator[tuple[Installation, FakeStripe]]:
+    async def make(
+        story: StripeStory, *, redis_url: str | None = None
+    ) -> AsyncIterator[tuple[Installation, FakeStripe]]:
         for server in (servers.postgres, servers.valkey):  # a test that failed may have left one down
             server.start()
         async with running_fake_stripe(story) as stripe:
-            installation = Installation(servers, tmp_path, stripe.url)
+            installation = Installation(servers, tmp_path, stripe.url, redis_url)
             await installation.open()
             try:
                 yield installation, stripe

@@ -74,6 +74,8 @@ class Installation:
     servers: Servers
     folder: Path
     stripe_url: str
+    redis_url: str | None = None
+    """None: the servers' Valkey."""
     name: str = field(default_factory=lambda: f"faults_{secrets.token_hex(4)}")
     _processes: list[Process] = field(default_factory=list)
 
@@ -88,7 +90,7 @@ class Installation:
         self._environment = {
             "PATH": os.defpath,
             "DATABASE_URL": database_url,
-            "REDIS_URL": self.servers.valkey.url(),
+            "REDIS_URL": self.redis_url or self.servers.valkey.url(),
             "STRIPE_SECRET_KEY": "sk_test_faults",
             "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "STRIPE_API_BASE": self.stripe_url,
@@ -173,7 +175,8 @@ class Installation:
         """Rings that a worker took and did not acknowledge."""
         redis = Redis.from_url(self.servers.valkey.url())
         try:
-            return int((await redis.xpending(self.name, "workers"))["pending"])
+            streams = [stream async for stream in redis.scan_iter(f"{self.name}:*")]
+            return sum([int((await redis.xpending(stream, "workers"))["pending"]) for stream in streams])
         finally:
             await redis.aclose()
 

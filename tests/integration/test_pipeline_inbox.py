@@ -157,3 +157,26 @@ async def test_the_sweep_rings_only_after_the_grace(engine: AsyncEngine, grace_s
     (wait,) = await scalars(engine, query)
     assert isinstance(wait, float)
     assert grace_s - 1 < wait < grace_s + 1
+
+
+async def test_what_waits_for_a_slow_database_is_bounded(engine: AsyncEngine) -> None:
+    """By number and by size; and as soon as the database keeps up again, events are taken again."""
+    inbox = inbox_on(engine, Rings(), timeout_s=60)
+    async with engine.connect() as blocking:
+        await blocking.execute(text("LOCK TABLE webhook_events"))
+        first = asyncio.create_task(inbox.receive(incoming("evt_first")))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        body = b"x" * 1024 * 1024
+        large = [asyncio.create_task(inbox.receive(incoming(f"evt_{n}", body))) for n in range(66)]
+        await asyncio.wait(large, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(0)
+        refused = {task for task in large if task.done()}
+        assert 0 < len(refused) <= 3
+        for task in refused:
+            with pytest.raises(DatabaseUnavailableError):
+                await task
+        await blocking.rollback()
+    assert await first
+    assert await asyncio.gather(*(set(large) - refused)) == [True] * (66 - len(refused))
+    assert await inbox.receive(incoming("evt_after", body))

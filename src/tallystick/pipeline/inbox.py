@@ -23,6 +23,9 @@ from tallystick.errors import DatabaseUnavailableError
 log = structlog.get_logger(__name__)
 
 _LARGEST_GROUP: Final = 500
+_MOST_WAITING: Final = 10_000
+_MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
+"""Past these the database is too slow for what comes in: better a 503 at once than memory without end."""
 
 _PERSIST: Final = text("""
 INSERT INTO webhook_events (id, type, api_version, livemode, body, created_at, ring_at)
@@ -63,6 +66,7 @@ class Inbox:
         self._grace = timedelta(seconds=ring_grace_s)
         self._timeout_s = timeout_s
         self._waiting: list[tuple[IncomingEvent, asyncio.Future[bool]]] = []
+        self._waiting_bytes = 0
         self._writer: asyncio.Task[None] | None = None
 
     async def receive(self, event: IncomingEvent) -> bool:
@@ -70,8 +74,11 @@ class Inbox:
 
         Raises DatabaseUnavailableError when it cannot be said to be stored: the sender must try again.
         """
+        if len(self._waiting) >= _MOST_WAITING or self._waiting_bytes >= _MOST_WAITING_BYTES:
+            raise DatabaseUnavailableError("Too many events wait to be stored; send it again.", retry_after=5)
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((event, future))
+        self._waiting_bytes += len(event.body)
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_groups(), name="inbox")
         return await future
@@ -81,6 +88,7 @@ class Inbox:
             while self._waiting:
                 group = self._waiting[:_LARGEST_GROUP]
                 del self._waiting[:_LARGEST_GROUP]
+                self._waiting_bytes -= sum(len(event.body) for event, _ in group)
                 await self._write_group(group)
         finally:
             self._writer = None
@@ -97,6 +105,7 @@ class Inbox:
             # Those that came meanwhile would each wait for the same time-out, one group after the other.
             group = group + self._waiting
             self._waiting = []
+            self._waiting_bytes = 0
             log.error("inbox_write_failed", events=len(group), error=f"{type(error).__name__}: {error}")
             refusal = DatabaseUnavailableError("The event could not be stored; send it again.", retry_after=5)
             refusal.__cause__ = error

@@ -1,22 +1,22 @@
-"""The doorbell: a Redis stream that carries the ids of events, and nothing that could not be rung again.
+"""The doorbell: Redis streams that carry the ids of events, and nothing that could not be rung again.
 
-Postgres is the truth. Whatever Redis loses (a flush, a restart, a trimmed entry) is rung again by the sweep
-in ``worker.py``; whatever it delivers twice is passed over.
+Postgres is the truth. Whatever Redis loses (a flush, a restart, a trimmed entry, a failover) is rung again by
+the sweep in ``worker.py``; whatever it delivers twice is passed over. So no worker owns a stream, and it does
+not matter which stream an id is in: there are a few of them, each with a hash tag of its own, only so that
+they lie on several nodes of a cluster.
 """
 
 from __future__ import annotations
 
-import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
-
-log = structlog.get_logger(__name__)
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 _GROUP: Final = "workers"
 _RINGS_AT_ONCE: Final = 1000
@@ -28,126 +28,153 @@ class QueueUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """One delivery: the stream's message and the event it names."""
+    """One delivery: the stream, its message, and the event that it names."""
 
+    stream: str
     message: str
     event: str
 
 
 class EventQueue:
-    """A stream with one consumer group; every method raises QueueUnavailableError when Redis is away."""
+    """Streams with one consumer group each; methods raise QueueUnavailableError when Redis is away."""
 
-    def __init__(self, redis: Redis, *, name: str, length: int) -> None:
+    def __init__(self, redis: Redis | RedisCluster, *, name: str, streams: int, length: int) -> None:
+        """``length``: the entries that all streams together keep, about."""
         self._redis = redis
-        self._stream = name
-        self._length = length
+        self.streams: Final = tuple(f"{name}:{{{number}}}" for number in range(streams))
+        self._length = max(1, length // streams)
+        self._turn = 0
 
     async def ring(self, events: Sequence[str]) -> None:
-        """Add the ids to the stream, which keeps about ``length`` entries."""
-        async with _translated():
-            for start in range(0, len(events), _RINGS_AT_ONCE):
-                pipeline = self._redis.pipeline(transaction=False)
-                for event in events[start : start + _RINGS_AT_ONCE]:
-                    pipeline.xadd(self._stream, {"event": event}, maxlen=self._length, approximate=True)
-                await pipeline.execute()
+        """Add the ids to a stream, by turns; to another one where its node is away."""
+        for start in range(0, len(events), _RINGS_AT_ONCE):
+            await self._ring_in_turn(events[start : start + _RINGS_AT_ONCE])
 
-    async def claim(self, consumer: str, count: int, block_ms: int) -> list[Ring]:
-        """Take up to ``count`` new rings, waiting up to ``block_ms`` for the first."""
+    async def _ring_in_turn(self, events: Sequence[str]) -> None:
+        self._turn += 1
+        for tried in range(1, len(self.streams) + 1):
+            try:
+                await self._ring(self.streams[(self._turn + tried) % len(self.streams)], events)
+            except QueueUnavailableError:
+                if tried == len(self.streams):
+                    raise
+            else:
+                return
+
+    async def _ring(self, stream: str, events: Sequence[str]) -> None:
+        async with _translated():
+            pipeline = self._redis.pipeline(transaction=False)
+            for event in events:
+                pipeline.xadd(stream, {"event": event}, maxlen=self._length, approximate=True)
+            await pipeline.execute()
+
+    async def claim(self, stream: str, consumer: str, count: int, block_ms: int) -> list[Ring]:
+        """Take up to ``count`` new rings of a stream, waiting up to ``block_ms`` for the first."""
         async with _translated():
             try:
                 answer: Any = await self._redis.xreadgroup(
-                    _GROUP, consumer, {self._stream: ">"}, count=count, block=block_ms
+                    _GROUP, consumer, {stream: ">"}, count=count, block=block_ms
                 )
             except ResponseError as error:
                 if not str(error).startswith("NOGROUP"):
                     raise
-                await self._create_group()  # first start, or somebody flushed Redis
+                await self._create_group(stream)  # first start, or somebody flushed Redis
                 return []
-            return [ring for _, messages in answer or [] for ring in _rings(messages)]
+            return [ring for _, messages in answer or [] for ring in _rings(stream, messages)]
 
     async def reclaim(self, consumer: str, count: int, idle_ms: int) -> list[Ring]:
-        """Take over what a consumer that died has held for ``idle_ms``."""
+        """Take over what a consumer that died has held for ``idle_ms``, up to ``count`` a stream."""
+        taken = []
         async with _translated():
-            try:
-                answer: Any = await self._redis.xautoclaim(
-                    self._stream, _GROUP, consumer, min_idle_time=idle_ms, count=count
-                )
-            except ResponseError as error:
-                if not str(error).startswith("NOGROUP"):
-                    raise
-                return []
-            return _rings(answer[1])
+            for stream in self.streams:
+                try:
+                    answer: Any = await self._redis.xautoclaim(
+                        stream, _GROUP, consumer, min_idle_time=idle_ms, count=count
+                    )
+                except ResponseError as error:
+                    if not str(error).startswith("NOGROUP"):
+                        raise
+                    continue
+                taken += _rings(stream, answer[1])
+        return taken
 
     async def ack(self, rings: Sequence[Ring]) -> None:
         """Done with these: they leave the group and the stream."""
-        if not rings:
-            return
-        messages = [ring.message for ring in rings]
+        messages = defaultdict(list)
+        for ring in rings:
+            messages[ring.stream].append(ring.message)
         async with _translated():
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.xack(self._stream, _GROUP, *messages)
-            pipeline.xdel(self._stream, *messages)
-            await pipeline.execute()
+            for stream, of_stream in messages.items():
+                pipeline = self._redis.pipeline(transaction=False)
+                pipeline.xack(stream, _GROUP, *of_stream)
+                pipeline.xdel(stream, *of_stream)
+                await pipeline.execute()
 
     async def waiting(self) -> int:
         """Rings that no worker has taken yet. Those that a killed worker took with it do not count."""
         async with _translated():
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.xlen(self._stream)
-            pipeline.xpending(self._stream, _GROUP)
-            length, pending = await pipeline.execute(raise_on_error=False)
-            if isinstance(length, RedisError):
-                raise length
-            if isinstance(pending, RedisError):  # no group yet, or somebody flushed Redis
-                return int(length)
-            return int(length) - int(pending["pending"])
+            return sum([await self._waiting_in(stream) for stream in self.streams])
 
-    async def _create_group(self) -> None:
+    async def _waiting_in(self, stream: str) -> int:
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.xlen(stream)
+        pipeline.xpending(stream, _GROUP)
+        length, pending = await pipeline.execute(raise_on_error=False)
+        if isinstance(length, Exception):
+            raise length
+        if isinstance(pending, ResponseError):  # no group yet, or somebody flushed Redis
+            return int(length)
+        if isinstance(pending, Exception):
+            raise pending
+        return int(length) - int(pending["pending"])
+
+    async def forget_idle(self, idle_ms: int) -> int:
+        """Take consumers that hold nothing and have asked for nothing so long off the groups; how many.
+
+        A worker that was killed leaves its name behind, and every start brings a new one.
+        """
+        gone = 0
+        async with _translated():
+            for stream in self.streams:
+                try:
+                    consumers: Any = await self._redis.xinfo_consumers(stream, _GROUP)
+                except ResponseError:  # no group, or no stream
+                    continue
+                for consumer in consumers:
+                    if not consumer["pending"] and consumer["idle"] >= idle_ms:
+                        await self._redis.xgroup_delconsumer(stream, _GROUP, consumer["name"])
+                        gone += 1
+        return gone
+
+    async def leave(self, consumer: str) -> None:
+        """Take a consumer that has acknowledged all it took off the groups."""
+        async with _translated():
+            for stream in self.streams:
+                try:
+                    held: Any = await self._redis.xpending_range(stream, _GROUP, "-", "+", 1, consumer)
+                    if not held:  # else another worker takes it over
+                        await self._redis.xgroup_delconsumer(stream, _GROUP, consumer)
+                except ResponseError:  # no group: somebody flushed Redis
+                    continue
+
+    async def _create_group(self, stream: str) -> None:
         try:
-            await self._redis.xgroup_create(self._stream, _GROUP, id="0", mkstream=True)
+            await self._redis.xgroup_create(stream, _GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):  # another worker was faster
                 raise
 
 
-def _rings(messages: Sequence[tuple[bytes, dict[bytes, bytes] | None]]) -> list[Ring]:
+def _rings(stream: str, messages: Sequence[tuple[bytes, dict[bytes, bytes] | None]]) -> list[Ring]:
     """Messages as rings; an entry that was trimmed while it was claimed has no fields any more."""
-    return [Ring(message.decode(), fields[b"event"].decode()) for message, fields in messages if fields]
+    return [
+        Ring(stream, message.decode(), fields[b"event"].decode()) for message, fields in messages if fields
+    ]
 
 
 @asynccontextmanager
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
+    except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
         raise QueueUnavailableError(f"{type(error).__name__}: {error}") from error
-
-
-class Bell:
-    """Rings without making the caller wait. What cannot be rung is left to the sweep."""
-
-    def __init__(self, queue: EventQueue) -> None:
-        self._queue = queue
-        self._waiting: list[str] = []
-        self._task: asyncio.Task[None] | None = None
-        self._silent = False
-
-    def ring(self, events: Sequence[str]) -> None:
-        """Ring for these events soon; returns at once."""
-        self._waiting.extend(events)
-        if self._task is None and self._waiting:
-            self._task = asyncio.create_task(self._ring_waiting(), name="bell")
-
-    async def _ring_waiting(self) -> None:
-        try:
-            while self._waiting:
-                events, self._waiting = self._waiting, []
-                await self._queue.ring(events)
-                self._silent = False
-        except QueueUnavailableError as error:
-            if not self._silent:  # once an outage, not once an event
-                log.warning("ring_failed", error=str(error), consequence="the sweep will ring")
-            self._silent = True
-            self._waiting.clear()
-        finally:
-            self._task = None

@@ -1,0 +1,42 @@
+"""Rings without making the caller wait: intake must not depend on Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from tallystick.pipeline.queue import EventQueue, QueueUnavailableError
+
+log = structlog.get_logger(__name__)
+
+
+class Bell:
+    """One a process. What cannot be rung is left to the sweep."""
+
+    def __init__(self, queue: EventQueue) -> None:
+        self._queue = queue
+        self._waiting: list[str] = []
+        self._task: asyncio.Task[None] | None = None
+        self._silent = False
+
+    def ring(self, events: Sequence[str]) -> None:
+        """Ring for these events soon; returns at once."""
+        self._waiting.extend(events)
+        if self._task is None and self._waiting:
+            self._task = asyncio.create_task(self._ring_waiting(), name="bell")
+
+    async def _ring_waiting(self) -> None:
+        try:
+            while self._waiting:
+                events, self._waiting = self._waiting, []
+                await self._queue.ring(events)
+                self._silent = False
+        except QueueUnavailableError as error:
+            if not self._silent:  # once an outage, not once an event
+                log.warning("ring_failed", error=str(error), consequence="the sweep will ring")
+            self._silent = True
+            self._waiting.clear()
+        finally:
+            self._task = None
