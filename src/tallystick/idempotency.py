@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -20,6 +21,7 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from tallystick.db.session import autocommit
 from tallystick.errors import IdempotencyKeyInUseError, IdempotencyKeyReusedError, InvalidIdempotencyKeyError
 
 LONGEST_KEY: Final = 255
@@ -89,11 +91,14 @@ class Claim:
     """A request's right to do the work. Without a key every request has one of its own.
 
     ``resource_id`` is set when an earlier request under the key began that resource and did not finish.
+    ``show`` makes the answer of the work's result; ``answer`` is the one that ``finish`` kept.
     """
 
     request: KeyedRequest | None = None
     resource_id: str | None = None
     locked_at: datetime | None = None
+    show: Callable[[Any], StoredAnswer] | None = None
+    answer: StoredAnswer | None = None
 
     @property
     def started(self) -> bool:
@@ -118,6 +123,13 @@ class Claim:
         if locked_at is None:
             raise StartedElsewhereError
         self.locked_at = locked_at
+
+    async def finish(self, connection: AsyncConnection, result: object) -> None:
+        """Keep the answer that ``result`` makes, in the caller's transaction, which stores the result itself:
+        neither is there without the other, and both cost one commit."""
+        if self.show is not None:
+            self.answer = self.show(result)
+            await _keep(connection, self, self.answer)
 
     def stripe_key(self, resource_id: str, action: str) -> str:
         """The idempotency key for a call to Stripe that changes a resource which exists already."""
@@ -163,7 +175,7 @@ async def enter(
 
 async def _look(engine: AsyncEngine, request: KeyedRequest, lock_s: float) -> StoredAnswer | Claim | None:
     """None: another request is at work."""
-    async with engine.begin() as connection:
+    async with autocommit(engine) as connection:
         row = (await connection.execute(_READ, {**request.row, "lock": timedelta(seconds=lock_s)})).first()
         if row is None:
             return Claim(request)
@@ -183,13 +195,18 @@ async def _look(engine: AsyncEngine, request: KeyedRequest, lock_s: float) -> St
 async def finish(engine: AsyncEngine, claim: Claim, answer: StoredAnswer) -> None:
     """Keep the answer for all that come with the key later. No effect before ``start``."""
     if claim.request is not None and claim.started:
+        async with autocommit(engine) as connection:
+            await _keep(connection, claim, answer)
+
+
+async def _keep(connection: AsyncConnection, claim: Claim, answer: StoredAnswer) -> None:
+    if claim.request is not None and claim.started:
         row = {**claim.held, "status": answer.status, "body": answer.body}
-        async with engine.begin() as connection:
-            await connection.execute(_FINISH, row)
+        await connection.execute(_FINISH, row)
 
 
 async def release(engine: AsyncEngine, claim: Claim) -> None:
     """Nothing was decided: let the next request with the key go on at once. No effect before ``start``."""
     if claim.request is not None and claim.started:
-        async with engine.begin() as connection:
+        async with autocommit(engine) as connection:
             await connection.execute(_RELEASE, claim.held)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 from pydantic import BaseModel
@@ -27,7 +28,7 @@ from tallystick.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-Work = Callable[[Claim], Awaitable[BaseModel]]
+T = TypeVar("T")
 Explain = Callable[[TallystickError], dict[str, object]]
 
 
@@ -39,17 +40,35 @@ class Once:
         self._settings = settings
 
     async def answer(
-        self, request: Request, body: BaseModel, work: Work, *, status: int, explain: Explain | None = None
+        self,
+        request: Request,
+        body: BaseModel,
+        work: Callable[[Claim], Awaitable[T]],
+        show: Callable[[T], BaseModel],
+        *,
+        status: int,
+        explain: Explain | None = None,
     ) -> Response:
-        """The answer to a POST; ``work`` gets the claim to start in its first transaction.
+        """The answer to a POST: what ``show`` makes of the result of ``work``.
+
+        ``work`` gets the claim to start in its first transaction; it may finish it in its last, which saves
+        a commit.
 
         Kept under the key are successes and decisions (4xx) that come after the claim was started. After a
         5xx the key is free at once, and a retry goes on with the same resource. ``explain`` adds to a
         problem document. Raises what ``work`` raises when it is not kept.
         """
+
+        def shown(result: T) -> StoredAnswer:
+            return StoredAnswer(status, show(result).model_dump_json().encode())
+
+        async def run(claim: Claim) -> Response:
+            claim.show = shown
+            return _response(await self._run(request, claim, work, shown, explain))
+
         key = request.headers.get("idempotency-key")
         if key is None:
-            return _response(await self._run(request, Claim(), work, status, explain))
+            return await run(Claim())
         # not orjson: it refuses integers past 64 bits, which the command is about to refuse in words
         canonical = json.dumps(body.model_dump(exclude_unset=True), sort_keys=True).encode()
         keyed = keyed_request(api_key(request).id, key, request.method, request.url.path, canonical)
@@ -63,15 +82,20 @@ class Once:
             if isinstance(found, StoredAnswer):
                 return _response(found, replayed=True)
             try:
-                return _response(await self._run(request, found, work, status, explain))
+                return await run(found)
             except StartedElsewhereError:
                 continue
 
     async def _run(
-        self, request: Request, claim: Claim, work: Work, status: int, explain: Explain | None
+        self,
+        request: Request,
+        claim: Claim,
+        work: Callable[[Claim], Awaitable[T]],
+        shown: Callable[[T], StoredAnswer],
+        explain: Explain | None,
     ) -> StoredAnswer:
         try:
-            answer = StoredAnswer(status, (await work(claim)).model_dump_json().encode())
+            result = await work(claim)
         except StartedElsewhereError:
             raise
         except TallystickError as error:
@@ -86,8 +110,10 @@ class Once:
         except Exception:
             await self._release(claim)
             raise
-        await finish(self._engine, claim, answer)
-        return answer
+        if claim.answer is None:
+            claim.answer = shown(result)
+            await finish(self._engine, claim, claim.answer)
+        return claim.answer
 
     async def _release(self, claim: Claim) -> None:
         """The lock ages out by itself: that it cannot be let go must not hide why it has to be."""

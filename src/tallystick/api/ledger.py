@@ -10,6 +10,7 @@ from tallystick.api.auth import Gate
 from tallystick.api.keys import Scope
 from tallystick.api.routing import guarded_router, json_answer, needs
 from tallystick.app import App
+from tallystick.db.session import autocommit
 from tallystick.ledger.statements import totals, trial_balance
 
 
@@ -22,7 +23,7 @@ def ledger_routes(app: App, gate: Gate) -> APIRouter:
     )
     async def get_trial_balance() -> Response:
         """Every account that has entries, and the sums in each currency."""
-        async with app.engine.connect() as connection:
+        async with autocommit(app.engine) as connection:
             lines = await trial_balance(connection)
         return json_answer(
             bodies.TrialBalance(

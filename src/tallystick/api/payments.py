@@ -14,6 +14,7 @@ from tallystick.api.idempotent import Once
 from tallystick.api.keys import Scope
 from tallystick.api.routing import guarded_router, json_answer, needs
 from tallystick.app import App
+from tallystick.db.session import autocommit
 from tallystick.errors import TallystickError
 from tallystick.idempotency import Claim
 from tallystick.ledger.statements import transactions_of_payments
@@ -36,7 +37,7 @@ def _add_reading(router: APIRouter, app: App) -> None:
         cursor: Annotated[str | None, Query(max_length=400)] = None,
     ) -> Response:
         """Payments, newest first."""
-        async with app.engine.connect() as connection:
+        async with autocommit(app.engine) as connection:
             page = await reading.list_payments(connection, limit=limit, cursor=cursor)
         return json_answer(
             bodies.PaymentPage(
@@ -51,7 +52,7 @@ def _add_reading(router: APIRouter, app: App) -> None:
     )
     async def get_payment(id: str) -> Response:  # noqa: A002 - the name of the path parameter
         """A payment with its refunds and its ledger transactions."""
-        async with app.engine.connect() as connection:
+        async with autocommit(app.engine) as connection:
             payment = await reading.get_payment(connection, id)
             refunds = await reading.refunds_of(connection, payment)
             ledger = await transactions_of_payments(connection, payment.names)
@@ -73,11 +74,11 @@ def _add_commands(router: APIRouter, app: App) -> None:
     async def create_payment(request: Request, body: bodies.CreatePayment) -> Response:
         """Begin a payment; with ``confirm`` charge it at once. A decline is a 402 and keeps the payment."""
 
-        async def work(claim: Claim) -> bodies.Payment:
+        async def work(claim: Claim) -> reading.Payment:
             order = creating.NewPayment(**body.model_dump())
-            return bodies.Payment.of(await creating.create(app.engine, app.stripe, order, claim), secret=True)
+            return await creating.create(app.engine, app.stripe, order, claim)
 
-        return await once.answer(request, body, work, status=201, explain=_declined_payment)
+        return await once.answer(request, body, work, _with_secret, status=201, explain=_declined_payment)
 
     @router.post("/payments/{id}/confirm", response_model=bodies.Payment, openapi_extra=writes)
     async def confirm_payment(
@@ -88,11 +89,10 @@ def _add_commands(router: APIRouter, app: App) -> None:
         """Confirm a payment, with another payment method if one is given."""
         given = body or bodies.ConfirmPayment()
 
-        async def work(claim: Claim) -> bodies.Payment:
-            payment = await commands.confirm(app.engine, app.stripe, id, claim, **given.model_dump())
-            return bodies.Payment.of(payment, secret=True)
+        async def work(claim: Claim) -> reading.Payment:
+            return await commands.confirm(app.engine, app.stripe, id, claim, **given.model_dump())
 
-        return await once.answer(request, given, work, status=200, explain=_declined_payment)
+        return await once.answer(request, given, work, _with_secret, status=200, explain=_declined_payment)
 
     @router.post("/payments/{id}/capture", response_model=bodies.Payment, openapi_extra=writes)
     async def capture_payment(
@@ -103,11 +103,12 @@ def _add_commands(router: APIRouter, app: App) -> None:
         """Take what was authorised, or a part of it, and let go of the rest."""
         given = body or bodies.CapturePayment()
 
-        async def work(claim: Claim) -> bodies.Payment:
-            payment = await commands.capture(app.engine, app.stripe, id, claim, amount=given.amount)
-            return bodies.Payment.of(payment)
+        async def work(claim: Claim) -> reading.Payment:
+            return await commands.capture(app.engine, app.stripe, id, claim, amount=given.amount)
 
-        return await once.answer(request, given, work, status=200, explain=_declined_payment)
+        return await once.answer(
+            request, given, work, bodies.Payment.of, status=200, explain=_declined_payment
+        )
 
     @router.post("/payments/{id}/cancel", response_model=bodies.Payment, openapi_extra=writes)
     async def cancel_payment(
@@ -118,11 +119,11 @@ def _add_commands(router: APIRouter, app: App) -> None:
         """End a payment that is not final; an authorisation is let go."""
         given = body or bodies.CancelPayment()
 
-        async def work(claim: Claim) -> bodies.Payment:
+        async def work(claim: Claim) -> reading.Payment:
             reason = given.cancellation_reason
-            return bodies.Payment.of(await commands.cancel(app.engine, app.stripe, id, claim, reason=reason))
+            return await commands.cancel(app.engine, app.stripe, id, claim, reason=reason)
 
-        return await once.answer(request, given, work, status=200)
+        return await once.answer(request, given, work, bodies.Payment.of, status=200)
 
     @router.post(
         "/payments/{id}/refund",
@@ -138,11 +139,15 @@ def _add_commands(router: APIRouter, app: App) -> None:
         """Give a payment back, in part or whole; never more than was captured and is left."""
         given = body or bodies.RefundPayment()
 
-        async def work(claim: Claim) -> bodies.Refund:
+        async def work(claim: Claim) -> reading.Refund:
             order = refunding.RefundOrder(**given.model_dump())
-            return bodies.Refund.of(await refunding.refund(app.engine, app.stripe, id, order, claim))
+            return await refunding.refund(app.engine, app.stripe, id, order, claim)
 
-        return await once.answer(request, given, work, status=201)
+        return await once.answer(request, given, work, bodies.Refund.of, status=201)
+
+
+def _with_secret(payment: reading.Payment) -> bodies.Payment:
+    return bodies.Payment.of(payment, secret=True)
 
 
 def _declined_payment(error: TallystickError) -> dict[str, object]:

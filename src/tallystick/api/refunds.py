@@ -10,6 +10,7 @@ from tallystick.api.auth import Gate
 from tallystick.api.keys import Scope
 from tallystick.api.routing import guarded_router, json_answer, needs
 from tallystick.app import App
+from tallystick.db.session import autocommit
 from tallystick.payments import reading
 
 
@@ -20,7 +21,7 @@ def refund_routes(app: App, gate: Gate) -> APIRouter:
     @router.get("/refunds/{id}", response_model=bodies.Refund, openapi_extra=needs(Scope.PAYMENTS_READ))
     async def get_refund(id: str) -> Response:  # noqa: A002 - the name of the path parameter
         """A refund as it stands."""
-        async with app.engine.connect() as connection:
+        async with autocommit(app.engine) as connection:
             refund = await reading.get_refund(connection, id)
         return json_answer(bodies.Refund.of(refund))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tallystick.errors import ConfigurationError
 from tallystick.settings import Settings
@@ -33,7 +34,8 @@ _LIMITS: Final = {
 def open_engine(settings: Settings, *, patient: bool = False) -> AsyncEngine:
     """The engine of this process; nothing is connected yet.
 
-    Connections are checked before use, so that a restart of PostgreSQL is not noticed by the first caller.
+    A connection that the server has closed is replaced before use, so that a restart of PostgreSQL is not
+    noticed by the first caller; to see it costs no question to the server, as ``pool_pre_ping`` would.
     A ``patient`` one has no limits on waiting: an index built by a migration may take an hour.
 
     Raises ConfigurationError when the URL cannot be read.
@@ -47,12 +49,11 @@ def open_engine(settings: Settings, *, patient: bool = False) -> AsyncEngine:
     query = dict(url.query)
     if "sslmode" in query:  # libpq's name, which most hosts write into their URLs; asyncpg's is ssl
         query["ssl"] = query.pop("sslmode")
-    return create_async_engine(
+    engine = create_async_engine(
         url.set(drivername="postgresql+asyncpg", query=query),
         pool_size=settings.database_pool_size,
         max_overflow=0,
         pool_timeout=settings.database_timeout_s,
-        pool_pre_ping=True,
         hide_parameters=True,  # errors go to logs and dead letters, where client secrets must not
         connect_args={
             "timeout": settings.database_timeout_s,
@@ -65,6 +66,19 @@ def open_engine(settings: Settings, *, patient: bool = False) -> AsyncEngine:
             },
         },
     )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    return engine
+
+
+def autocommit(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConnection]:
+    """A connection on which each statement is a transaction of its own: one round trip instead of three."""
+    return engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """Where one connection was closed, those beside it were: the pool opens all of them anew."""
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError("The server has closed the connection.")
 
 
 def database_is_away(error: BaseException) -> bool:

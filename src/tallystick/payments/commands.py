@@ -37,7 +37,7 @@ async def confirm(
     intent = await _begin(engine, payment_id, claim)
     params = given(payment_method=payment_method, return_url=return_url)
     key = claim.stripe_key(payment_id, "confirm")
-    return await _settle(engine, payment_id, stripe.confirm_payment_intent(intent, params, key))
+    return await _settle(engine, payment_id, claim, stripe.confirm_payment_intent(intent, params, key))
 
 
 async def capture(
@@ -52,7 +52,7 @@ async def capture(
     intent = await _begin(engine, payment_id, claim)
     params = given(amount_to_capture=amount)
     key = claim.stripe_key(payment_id, "capture")
-    return await _settle(engine, payment_id, stripe.capture_payment_intent(intent, params, key))
+    return await _settle(engine, payment_id, claim, stripe.capture_payment_intent(intent, params, key))
 
 
 async def cancel(
@@ -65,7 +65,7 @@ async def cancel(
     intent = await _begin(engine, payment_id, claim)
     params = given(cancellation_reason=reason)
     key = claim.stripe_key(payment_id, "cancel")
-    return await _settle(engine, payment_id, stripe.cancel_payment_intent(intent, params, key))
+    return await _settle(engine, payment_id, claim, stripe.cancel_payment_intent(intent, params, key))
 
 
 async def _begin(engine: AsyncEngine, payment_id: str, claim: Claim) -> str:
@@ -81,7 +81,9 @@ async def _begin(engine: AsyncEngine, payment_id: str, claim: Claim) -> str:
     return payment.stripe_payment_intent
 
 
-async def _settle(engine: AsyncEngine, payment_id: str, call: Awaitable[StripeAnswer]) -> Payment:
+async def _settle(
+    engine: AsyncEngine, payment_id: str, claim: Claim, call: Awaitable[StripeAnswer]
+) -> Payment:
     """Make the call and store what it says of the payment, also when it says no."""
     try:
         answer = await call
@@ -92,4 +94,4 @@ async def _settle(engine: AsyncEngine, payment_id: str, call: Awaitable[StripeAn
     except UnavailableError as error:
         error.extra["payment_id"] = payment_id
         raise
-    return await store_answer(engine, payment_id, answer)
+    return await store_answer(engine, payment_id, answer, claim)

@@ -98,7 +98,7 @@ async def create(engine: AsyncEngine, stripe: StripeGateway, order: NewPayment, 
         else:
             error.extra["payment_id"] = payment_id
         raise
-    return await store_answer(engine, payment_id, answer)
+    return await store_answer(engine, payment_id, answer, claim)
 
 
 def check_order(order: NewPayment) -> None:

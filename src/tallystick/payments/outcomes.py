@@ -21,7 +21,8 @@ from tallystick.errors import (
     PayloadError,
     StripeAccessError,
 )
-from tallystick.payments.reading import OUR_METADATA, Payment, get_payment
+from tallystick.idempotency import Claim
+from tallystick.payments.reading import OUR_METADATA, Payment, get_payment_of_intent
 from tallystick.payments.reports import intent_report
 from tallystick.payments.status import ANSWER
 from tallystick.payments.store import apply_payments
@@ -33,10 +34,6 @@ STRIPE_KEEPS_KEYS: Final = timedelta(hours=23)
 
 _FORGET: Final = text("""
 DELETE FROM payments WHERE id = :id AND status = 'unknown' AND stripe_payment_intent IS NULL
-""")
-
-_OF_INTENT: Final = text("""
-SELECT id FROM payments WHERE stripe_payment_intent = :intent
 """)
 
 
@@ -86,20 +83,27 @@ async def raise_as_it_stands(
     raise error
 
 
-async def store_answer(engine: AsyncEngine, payment_id: str, answer: StripeAnswer) -> Payment:
-    """Store what Stripe says of the payment, whatever its metadata says by now; returns how it stands."""
+async def store_answer(
+    engine: AsyncEngine, payment_id: str, answer: StripeAnswer, claim: Claim | None = None
+) -> Payment:
+    """Store what Stripe says of the payment, whatever its metadata says by now; returns how it stands.
+
+    With a ``claim`` that is also the answer to its request, stored in the same transaction.
+    """
     try:
         source = f"{ANSWER}{time.time_ns()}"
-        report = intent_report(PaymentIntent.read(answer.object), at=answer.at, source=source)
+        intent = PaymentIntent.read(answer.object)
+        report = intent_report(intent, at=answer.at, source=source)
     except PayloadError as error:
         raise UnavailableError("Stripe's answer cannot be read.", outcome_unknown=True) from error
     async with engine.begin() as connection:
         await apply_payments(connection, [replace(report, id=payment_id)])
-        intent = {"intent": report.stripe_payment_intent}
-        kept = (await connection.execute(_OF_INTENT, intent)).scalar_one()
-        if kept != payment_id:  # its event came first, without our metadata, and it was adopted
+        payment = await get_payment_of_intent(connection, intent.id)
+        if payment.id != payment_id:  # its event came first, without our metadata, and it was adopted
             await connection.execute(_FORGET, {"id": payment_id})
-        return await get_payment(connection, kept)
+        if claim is not None:
+            await claim.finish(connection, payment)
+        return payment
 
 
 async def forget(engine: AsyncEngine, payment_id: str) -> None:

@@ -104,6 +104,12 @@ async def get_payment(connection: AsyncConnection, payment_id: str) -> Payment:
     return _payment(row)
 
 
+async def get_payment_of_intent(connection: AsyncConnection, intent: str) -> Payment:
+    """The payment that a PaymentIntent belongs to; there must be one."""
+    wanted = _PAYMENTS.where(payments.c.stripe_payment_intent == intent)
+    return _payment((await connection.execute(wanted)).one())
+
+
 async def list_payments(connection: AsyncConnection, *, limit: int, cursor: str | None = None) -> Page:
     """A page of at most ``limit`` payments, newest first, beginning after ``cursor``.
 

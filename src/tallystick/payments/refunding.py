@@ -101,7 +101,7 @@ async def refund(
     if answer is None:
         params = _params(refund_id, payment, amount, order)
         answer = await _make(engine, stripe, refund_id, params, first=earlier is None)
-    return await _store(engine, refund_id, payment_id, answer)
+    return await _store(engine, refund_id, payment_id, answer, claim)
 
 
 async def _make(
@@ -224,8 +224,11 @@ def _whole(payment: Row[Any]) -> dict[str, str]:
     return {"charge": payment.stripe_charge}
 
 
-async def _store(engine: AsyncEngine, refund_id: str, payment_id: str, answer: StripeAnswer) -> Refund:
-    """Store what Stripe says of the refund, whatever its metadata says by now; returns how it stands."""
+async def _store(
+    engine: AsyncEngine, refund_id: str, payment_id: str, answer: StripeAnswer, claim: Claim
+) -> Refund:
+    """Store what Stripe says of the refund, whatever its metadata says by now, and with it the answer to the
+    claim's request; returns how the refund stands."""
     try:
         report = refund_report(StripeRefund.read(answer.object), payment_id, at=answer.at, source="")
     except PayloadError as error:
@@ -235,7 +238,9 @@ async def _store(engine: AsyncEngine, refund_id: str, payment_id: str, answer: S
         kept = (await connection.execute(_OF_STRIPE, {"refund": report.stripe_refund})).scalar_one()
         if kept != refund_id:  # its event came first, without our metadata, and it was adopted
             await connection.execute(_FORGET, {"id": refund_id})
-        return await get_refund(connection, kept)
+        refund = await get_refund(connection, kept)
+        await claim.finish(connection, refund)
+        return refund
 
 
 async def _end(engine: AsyncEngine, statement: Any, parameters: dict[str, Any]) -> None:
