@@ -114,6 +114,12 @@ class CardDeclinedError(TallystickError):
     code, status, title = "card_declined", 402, "The card was declined"
 
 
+class CustomerAuthenticationRequiredError(CardDeclinedError):
+    """The bank wants the customer to authenticate: bring them back and confirm again."""
+
+    code, title = "customer_authentication_required", "The customer must authenticate"
+
+
 class IdempotencyKeyReusedError(TallystickError):
     """The key was used before with another body or path."""
 

@@ -15,7 +15,7 @@ from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from typing import Final
 
 MAX_CHARGE: Final = 99_999_999
-"""Stripe takes at most eight digits in an amount, for most currencies."""
+"""Stripe takes at most eight digits in an amount, for all currencies but those in ``_MAXIMUM``."""
 
 
 class UnknownCurrencyError(ValueError):
@@ -29,13 +29,16 @@ class Currency:
     ``exponent`` is the number of decimals that an amount carries at Stripe (2: 1000 is 10.00).
     ``step`` is what a charge must be a multiple of: 100 for ISK and UGX, whose decimals must be 00;
     10 for the three-decimal currencies, whose last digit must be 0.
-    ``minimum`` is Stripe's smallest charge in minor units, 1 where Stripe names none.
+    ``minimum`` and ``maximum`` are Stripe's smallest and largest charge in minor units; where Stripe names
+    no minimum it is 1.
+    HUF and TWD are charged with two decimals like any other: only their payouts are in whole units.
     """
 
     code: str
     exponent: int = 2
     step: int = 1
     minimum: int = 1
+    maximum: int = MAX_CHARGE
 
 
 _TWO_DECIMAL = """
@@ -61,6 +64,7 @@ _MINIMUM = {
     "czk": 1500,
     "huf": 17500,
 }  # fmt: skip
+_MAXIMUM = {"idr": 999_999_999_999}
 
 
 def _table() -> dict[str, Currency]:
@@ -71,7 +75,7 @@ def _table() -> dict[str, Currency]:
         (_WHOLE_UNITS_IN_TWO_DECIMALS, 2, 100),
     ]
     return {
-        code: Currency(code, exponent, step, _MINIMUM.get(code, 1))
+        code: Currency(code, exponent, step, _MINIMUM.get(code, 1), _MAXIMUM.get(code, MAX_CHARGE))
         for codes, exponent, step in shapes
         for code in codes
     }
@@ -171,8 +175,19 @@ def charge_problem(amount: int, code: str) -> str | None:
     row = currency(code)
     if amount < row.minimum:
         return f"The amount must be at least {decimal_text(row.minimum, code)} {code.upper()}."
-    if amount > MAX_CHARGE:
-        return f"The amount must be at most {decimal_text(MAX_CHARGE, code)} {code.upper()}."
-    if amount % row.step:
+    if amount > row.maximum:
+        return f"The amount must be at most {decimal_text(row.maximum, code)} {code.upper()}."
+    return step_problem(amount, code)
+
+
+def step_problem(amount: int, code: str) -> str | None:
+    """Why a part of a charge cannot be of this amount: captured, or given back. None when it can.
+
+    A currency outside the table has no rule: such a payment began elsewhere.
+    """
+    if amount < 1:
+        return "The amount must be at least 1."
+    row = CURRENCIES.get(code)
+    if row is not None and amount % row.step:
         return f"An amount in {code.upper()} must be a multiple of {row.step} minor units."
     return None

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tallystick.money import (
     CURRENCIES,
+    Currency,
     Money,
     UnknownCurrencyError,
     allocate,
@@ -17,6 +18,7 @@ from tallystick.money import (
     convert,
     decimal_text,
     fraction,
+    step_problem,
 )
 
 AMOUNTS = st.integers(min_value=-(10**15), max_value=10**15)
@@ -99,3 +101,24 @@ def test_the_table_has_every_exponent_as_stripe_documents_it() -> None:
         "omr",
         "tnd",
     }
+
+
+@pytest.mark.parametrize("row", CURRENCIES.values(), ids=lambda row: row.code)
+def test_every_currency_takes_what_is_between_its_bounds(row: Currency) -> None:
+    least = -(-row.minimum // row.step) * row.step
+    most = row.maximum // row.step * row.step
+    assert charge_problem(least, row.code) is None
+    assert charge_problem(most, row.code) is None
+    for wrong in (row.minimum - 1, row.maximum + 1, 0, -row.step):
+        assert charge_problem(wrong, row.code) is not None
+    if row.step > 1:
+        assert "multiple of" in str(charge_problem(most - 1, row.code))
+        assert "multiple of" in str(step_problem(row.step + 1, row.code))
+    assert step_problem(row.step, row.code) is None  # a part may be below the minimum of a charge
+    assert step_problem(0, row.code) is not None
+
+
+def test_the_largest_charge_is_that_of_the_currency() -> None:
+    assert charge_problem(999_999_999_999, "idr") is None
+    assert charge_problem(100_000_000, "eur") is not None
+    assert step_problem(1, "xyz") is None

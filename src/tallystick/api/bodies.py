@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+    model_validator,
+)
 
 from tallystick.ledger.statements import PostedTransaction
 from tallystick.payments import reading
@@ -35,6 +44,10 @@ Description = Annotated[str, _text(1000), AfterValidator(_storable)]
 Url = Annotated[str, _text(2048, r"^https?://[!-~]+$")]
 MetadataKey = Annotated[str, _text(40, r"^[^\[\]\x00]+$")]
 MetadataValue = Annotated[str, _text(500), AfterValidator(_storable)]
+Email = Annotated[str, _text(512, r"^[^@\s\x00]+@[^@\s\x00]+$")]
+StatementDescriptor = Annotated[str, _text(22, r"^[^<>\\'\"*\x00]*[A-Za-z][^<>\\'\"*\x00]*$")]
+Unset = Literal[""]
+"""Unsets what it is sent for, as at Stripe; null does the same."""
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
     Field(description="Keys must not begin with tallystick_", max_length=METADATA_KEYS),
@@ -51,6 +64,33 @@ class _In(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class OnlineAcceptance(_In):
+    """From where the customer accepted."""
+
+    ip_address: Annotated[str, _text(45, r"^[0-9A-Fa-f:.]+$")]
+    user_agent: Annotated[str, _text(1000), AfterValidator(_storable)]
+
+
+class CustomerAcceptance(_In):
+    """How the customer accepted the mandate; ``accepted_at`` in Unix seconds."""
+
+    type: Literal["online", "offline"]
+    online: OnlineAcceptance | None = None
+    accepted_at: StrictInt | None = None
+
+    @model_validator(mode="after")
+    def _said_from_where(self) -> Self:
+        if (self.type == "online") != (self.online is not None):
+            raise ValueError("online goes with type online, and only with it")
+        return self
+
+
+class MandateData(_In):
+    """The customer's leave to debit a bank account, in Stripe's form."""
+
+    customer_acceptance: CustomerAcceptance
+
+
 class CreatePayment(_In):
     """A payment to begin."""
 
@@ -65,6 +105,45 @@ class CreatePayment(_In):
     return_url: Url | None = Field(
         None, description="Where a redirect comes back to; with it, payment methods that redirect are allowed"
     )
+    allow_redirects: Literal["always", "never"] | None = Field(
+        None, description="Whether payment methods may redirect, where the return_url comes only at confirm"
+    )
+    off_session: StrictBool = Field(
+        False, description="The customer is not there: pay with a saved payment method; goes with confirm"
+    )
+    setup_future_usage: Literal["on_session", "off_session"] | None = Field(
+        None, description="Save the payment method with the customer for later"
+    )
+    mandate_data: MandateData | None = Field(None, description="For bank debits; goes with confirm")
+    receipt_email: Email | None = Field(None, description="Where Stripe sends the receipt")
+    statement_descriptor: StatementDescriptor | None = Field(
+        None, description="What a bank statement says, for payment methods that are no cards"
+    )
+    statement_descriptor_suffix: StatementDescriptor | None = Field(
+        None, description="What a card statement says after the account's prefix"
+    )
+
+
+class UpdatePayment(_In):
+    """What to change; an empty text or null unsets a field or a metadata key, for metadata all of it."""
+
+    description: Description | Unset | None = None
+    metadata: (
+        Annotated[dict[MetadataKey, MetadataValue | Unset | None], Field(max_length=METADATA_KEYS)]
+        | Unset
+        | None
+    ) = Field(None, examples=[{"order": "1042", "old": ""}])
+    receipt_email: Email | Unset | None = None
+    statement_descriptor: StatementDescriptor | Unset | None = None
+    statement_descriptor_suffix: StatementDescriptor | Unset | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """The fields that were sent; what is to be unset is None."""
+        return {
+            name: value or (value if value == {} else None)
+            for name, value in self
+            if name in self.model_fields_set
+        }
 
 
 class ConfirmPayment(_In):
@@ -72,6 +151,10 @@ class ConfirmPayment(_In):
 
     payment_method: StripeId | None = None
     return_url: Url | None = None
+    off_session: StrictBool = False
+    setup_future_usage: Literal["on_session", "off_session"] | None = None
+    mandate_data: MandateData | None = None
+    receipt_email: Email | None = None
 
 
 class CapturePayment(_In):
@@ -123,6 +206,10 @@ class Payment(BaseModel):
     last_error: dict[str, str] | None
     next_action: dict[str, Any] | None
     cancellation_reason: str | None
+    receipt_email: str | None
+    statement_descriptor: str | None
+    statement_descriptor_suffix: str | None
+    setup_future_usage: str | None
     origin: str = Field(description="api: made here; adopted: made elsewhere on the same Stripe account")
     livemode: bool
     stripe: PaymentAtStripe

@@ -1,8 +1,8 @@
-"""/payments: create, list, read, confirm, capture, cancel, refund."""
+"""/payments: create, list, read, update, confirm, capture, cancel, refund."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -27,6 +27,7 @@ def payment_routes(app: App, gate: Gate) -> APIRouter:
     router = guarded_router(gate, "payments")
     _add_reading(router, app)
     _add_commands(router, app)
+    _add_ends(router, app)
     return router
 
 
@@ -75,10 +76,20 @@ def _add_commands(router: APIRouter, app: App) -> None:
         """Begin a payment; with ``confirm`` charge it at once. A decline is a 402 and keeps the payment."""
 
         async def work(claim: Claim) -> reading.Payment:
-            order = creating.NewPayment(**body.model_dump())
+            fields = body.model_dump(exclude={"mandate_data"})
+            order = creating.NewPayment(**fields, mandate_data=_sent(body.mandate_data))
             return await creating.create(app.engine, app.stripe, order, claim)
 
         return await once.answer(request, body, work, _with_secret, status=201, explain=_declined_payment)
+
+    @router.post("/payments/{id}", response_model=bodies.Payment, openapi_extra=writes)
+    async def update_payment(request: Request, id: str, body: bodies.UpdatePayment) -> Response:  # noqa: A002
+        """Change a payment's description, metadata, receipt email or statement descriptors."""
+
+        async def work(claim: Claim) -> reading.Payment:
+            return await commands.update(app.engine, app.stripe, id, claim, body.changes())
+
+        return await once.answer(request, body, work, _with_secret, status=200)
 
     @router.post("/payments/{id}/confirm", response_model=bodies.Payment, openapi_extra=writes)
     async def confirm_payment(
@@ -90,7 +101,10 @@ def _add_commands(router: APIRouter, app: App) -> None:
         given = body or bodies.ConfirmPayment()
 
         async def work(claim: Claim) -> reading.Payment:
-            return await commands.confirm(app.engine, app.stripe, id, claim, **given.model_dump())
+            fields = given.model_dump(exclude={"mandate_data"})
+            return await commands.confirm(
+                app.engine, app.stripe, id, claim, **fields, mandate_data=_sent(given.mandate_data)
+            )
 
         return await once.answer(request, given, work, _with_secret, status=200, explain=_declined_payment)
 
@@ -109,6 +123,11 @@ def _add_commands(router: APIRouter, app: App) -> None:
         return await once.answer(
             request, given, work, bodies.Payment.of, status=200, explain=_declined_payment
         )
+
+
+def _add_ends(router: APIRouter, app: App) -> None:
+    once = Once(app.engine, app.settings)
+    writes = needs(Scope.PAYMENTS_WRITE)
 
     @router.post("/payments/{id}/cancel", response_model=bodies.Payment, openapi_extra=writes)
     async def cancel_payment(
@@ -148,6 +167,10 @@ def _add_commands(router: APIRouter, app: App) -> None:
 
 def _with_secret(payment: reading.Payment) -> bodies.Payment:
     return bodies.Payment.of(payment, secret=True)
+
+
+def _sent(mandate_data: bodies.MandateData | None) -> dict[str, Any] | None:
+    return mandate_data.model_dump(exclude_none=True) if mandate_data is not None else None
 
 
 def _declined_payment(error: TallystickError) -> dict[str, object]:

@@ -21,8 +21,8 @@ from tallystick.idempotency import Claim
 from tallystick.money import CURRENCIES, charge_problem
 from tallystick.payments.outcomes import (
     STRIPE_KEEPS_KEYS,
-    PaymentDeclinedError,
     check_metadata,
+    declined,
     forget,
     given,
     raise_as_it_stands,
@@ -31,19 +31,30 @@ from tallystick.payments.outcomes import (
 )
 from tallystick.payments.reading import Payment
 from tallystick.payments.status import PaymentStatus
-from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer, UnavailableError
+from tallystick.stripe_gateway.answers import (
+    AUTHENTICATION,
+    AuthenticationDeclinedError,
+    DeclinedError,
+    RefusedError,
+    StripeAnswer,
+    UnavailableError,
+)
 from tallystick.stripe_gateway.client import StripeGateway
 from tallystick.stripe_gateway.payloads import PAYMENT_METADATA
 
 CaptureMethod = Literal["automatic", "manual"]
+AllowRedirects = Literal["always", "never"]
+FutureUsage = Literal["on_session", "off_session"]
 
 _INSERT: Final = text("""
 INSERT INTO payments (
   id, origin, status, amount, currency, livemode, customer, description, metadata, capture_method,
-  payment_method, created_at
+  payment_method, receipt_email, statement_descriptor, statement_descriptor_suffix, setup_future_usage,
+  created_at
 ) VALUES (
   :id, 'api', 'unknown', :amount, :currency, :livemode, :customer, :description, CAST(:metadata AS jsonb),
-  :capture_method, :payment_method, now()
+  :capture_method, :payment_method, :receipt_email, :statement_descriptor, :statement_descriptor_suffix,
+  :setup_future_usage, now()
 )
 ON CONFLICT (id) DO NOTHING
 RETURNING id
@@ -67,6 +78,13 @@ class NewPayment:
     payment_method: str | None = None
     confirm: bool = False
     return_url: str | None = None
+    allow_redirects: AllowRedirects | None = None
+    off_session: bool = False
+    setup_future_usage: FutureUsage | None = None
+    mandate_data: dict[str, Any] | None = None
+    receipt_email: str | None = None
+    statement_descriptor: str | None = None
+    statement_descriptor_suffix: str | None = None
 
 
 async def create(engine: AsyncEngine, stripe: StripeGateway, order: NewPayment, claim: Claim) -> Payment:
@@ -111,18 +129,26 @@ def check_order(order: NewPayment) -> None:
         raise InvalidAmountError(problem, param="amount")
     if order.confirm and order.payment_method is None:
         raise InvalidRequestError("To confirm, a payment_method is needed.", param="payment_method")
-    if order.return_url is not None and not order.confirm:
-        raise InvalidRequestError("A return_url goes with confirm.", param="return_url")
+    for name in ("return_url", "off_session", "mandate_data"):
+        if getattr(order, name) and not order.confirm:
+            raise InvalidRequestError(f"{name} goes with confirm.", param=name)
+    if order.off_session and order.customer is None:
+        raise InvalidRequestError("An off_session payment is of a customer.", param="customer")
+    if order.off_session and order.setup_future_usage is not None:
+        raise InvalidRequestError(
+            "What is paid off_session was saved before: setup_future_usage goes with the customer there.",
+            param="setup_future_usage",
+        )
     check_metadata(order.metadata)
 
 
 def _create_params(payment_id: str, order: NewPayment) -> dict[str, Any]:
-    redirects = order.return_url is not None
+    redirects = order.allow_redirects or ("always" if order.return_url is not None else "never")
     return {
         "amount": order.amount,
         "currency": order.currency,
         "capture_method": "manual" if order.capture_method == "manual" else "automatic_async",
-        "automatic_payment_methods": {"enabled": True, "allow_redirects": "always" if redirects else "never"},
+        "automatic_payment_methods": {"enabled": True, "allow_redirects": redirects},
         "metadata": {**order.metadata, PAYMENT_METADATA: payment_id},
         **given(
             customer=order.customer,
@@ -130,6 +156,12 @@ def _create_params(payment_id: str, order: NewPayment) -> dict[str, Any]:
             payment_method=order.payment_method,
             confirm=order.confirm or None,
             return_url=order.return_url,
+            off_session=order.off_session or None,
+            setup_future_usage=order.setup_future_usage,
+            mandate_data=order.mandate_data,
+            receipt_email=order.receipt_email,
+            statement_descriptor=order.statement_descriptor,
+            statement_descriptor_suffix=order.statement_descriptor_suffix,
         ),
     }
 
@@ -146,6 +178,10 @@ async def _insert(connection: AsyncConnection, payment_id: str, order: NewPaymen
         "metadata": orjson.dumps(order.metadata).decode(),
         "capture_method": order.capture_method,
         "payment_method": order.payment_method,
+        "receipt_email": order.receipt_email,
+        "statement_descriptor": order.statement_descriptor,
+        "statement_descriptor_suffix": order.statement_descriptor_suffix,
+        "setup_future_usage": order.setup_future_usage,
     }
     return (await connection.execute(_INSERT, row)).first() is not None
 
@@ -180,7 +216,7 @@ async def _answer_again(
         raise still_unknown(error, payment_id=payment_id) from error
     payment = await store_answer(engine, payment_id, answer)
     if order.confirm and payment.status is PaymentStatus.REQUIRES_PAYMENT_METHOD and payment.last_error:
-        raise PaymentDeclinedError(_decline(payment.last_error, answer), payment)
+        raise declined(_decline(payment.last_error, answer), payment)
     return payment
 
 
@@ -188,4 +224,5 @@ def _decline(last_error: dict[str, str], intent: StripeAnswer) -> DeclinedError:
     """The decline that a PaymentIntent remembers, as Stripe's answer to the attempt had it."""
     names = {"stripe_code": "code", "decline_code": "decline_code", "advice_code": "advice_code"}
     extra = {ours: last_error[name] for ours, name in names.items() if name in last_error}
-    return DeclinedError(last_error.get("message", "Stripe gave no reason."), intent=intent, extra=extra)
+    kind = AuthenticationDeclinedError if AUTHENTICATION in extra.values() else DeclinedError
+    return kind(last_error.get("message", "Stripe gave no reason."), intent=intent, extra=extra)

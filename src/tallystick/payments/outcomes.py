@@ -26,7 +26,13 @@ from tallystick.payments.reading import OUR_METADATA, Payment, get_payment_of_in
 from tallystick.payments.reports import intent_report
 from tallystick.payments.status import ANSWER
 from tallystick.payments.store import apply_payments
-from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer, UnavailableError
+from tallystick.stripe_gateway.answers import (
+    AuthenticationDeclinedError,
+    DeclinedError,
+    RefusedError,
+    StripeAnswer,
+    UnavailableError,
+)
 from tallystick.stripe_gateway.payloads import PaymentIntent
 
 STRIPE_KEEPS_KEYS: Final = timedelta(hours=23)
@@ -44,6 +50,16 @@ class PaymentDeclinedError(DeclinedError):
         extra = {**declined.extra, "payment_id": payment.id}
         super().__init__(declined.detail, intent=declined.intent, param=declined.param, extra=extra)
         self.payment = payment
+
+
+class PaymentAuthenticationError(PaymentDeclinedError, AuthenticationDeclinedError):
+    """A decline that the customer's authentication would turn."""
+
+
+def declined(error: DeclinedError, payment: Payment) -> PaymentDeclinedError:
+    """The decline with the payment as it stands."""
+    asked = isinstance(error, AuthenticationDeclinedError)
+    return (PaymentAuthenticationError if asked else PaymentDeclinedError)(error, payment)
 
 
 def still_unknown(
@@ -78,7 +94,7 @@ async def raise_as_it_stands(
     """Store the PaymentIntent that came with a no, and pass the no on."""
     payment = await store_answer(engine, payment_id, intent)
     if isinstance(error, DeclinedError):
-        raise PaymentDeclinedError(error, payment) from error
+        raise declined(error, payment) from error
     error.extra["payment_id"] = payment_id
     raise error
 

@@ -49,6 +49,10 @@ class Payment:
     cancellation_reason: str | None
     last_error: dict[str, str] | None
     next_action: dict[str, Any] | None
+    receipt_email: str | None
+    statement_descriptor: str | None
+    statement_descriptor_suffix: str | None
+    setup_future_usage: str | None
     created_at: datetime
     updated_at: datetime
 

@@ -24,7 +24,7 @@ from tallystick.errors import (
     StripeRefusedError,
 )
 from tallystick.idempotency import Claim
-from tallystick.money import CURRENCIES
+from tallystick.money import step_problem
 from tallystick.payments.outcomes import STRIPE_KEEPS_KEYS, check_metadata, still_unknown
 from tallystick.payments.reading import Refund, checked_payment_id, get_refund, names_of
 from tallystick.payments.reports import our_refund, refund_report
@@ -185,13 +185,8 @@ def _check_amount(amount: int, available: int, currency: str) -> None:
             param="amount",
             extra={"available": max(available, 0)},
         )
-    if amount < 1:
-        raise InvalidAmountError("The amount to refund must be at least 1.", param="amount")
-    known = CURRENCIES.get(currency)
-    if known is not None and amount % known.step:
-        raise InvalidAmountError(
-            f"An amount in {currency.upper()} must be a multiple of {known.step} minor units.", param="amount"
-        )
+    if problem := step_problem(amount, currency):
+        raise InvalidAmountError(problem, param="amount")
 
 
 async def _reserved(connection: AsyncConnection, refund_id: str) -> Row[Any] | None:

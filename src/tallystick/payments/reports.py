@@ -59,6 +59,10 @@ class PaymentReport:
     cancellation_reason: str | None = None
     last_error: dict[str, str] | None = None
     next_action: dict[str, Any] | None = None
+    receipt_email: str | None = None
+    statement_descriptor: str | None = None
+    statement_descriptor_suffix: str | None = None
+    setup_future_usage: str | None = None
 
     @property
     def stripe_id(self) -> str | None:
@@ -232,6 +236,10 @@ def intent_report(intent: PaymentIntent, *, at: int, source: str) -> PaymentRepo
         cancellation_reason=intent.cancellation_reason,
         last_error=intent.last_error,
         next_action=intent.next_action,
+        receipt_email=intent.receipt_email,
+        statement_descriptor=intent.statement_descriptor,
+        statement_descriptor_suffix=intent.statement_descriptor_suffix,
+        setup_future_usage=intent.setup_future_usage,
     )
 
 

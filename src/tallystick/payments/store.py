@@ -27,7 +27,8 @@ from tallystick.payments.reports import (
 _PAYMENT_STATE: Final = (
     "state_order", "status", "amount", "currency", "livemode", "amount_capturable", "customer", "description",
     "metadata", "capture_method", "payment_method", "client_secret", "cancellation_reason", "last_error",
-    "next_action",
+    "next_action", "receipt_email", "statement_descriptor", "statement_descriptor_suffix",
+    "setup_future_usage",
 )  # fmt: skip
 """Columns that come from the report that gave the state."""
 _REFUND_STATE: Final = (
@@ -38,7 +39,8 @@ _ROW_TYPES: Final = """
   id text, origin text, state_order text, status text, amount bigint, currency text, created bigint,
   livemode boolean, amount_capturable bigint, amount_captured bigint, charge_order text, stripe_charge text,
   stripe_payment_intent text, customer text, description text, metadata jsonb, capture_method text,
-  payment_method text, client_secret text, cancellation_reason text, last_error jsonb, next_action jsonb
+  payment_method text, client_secret text, cancellation_reason text, last_error jsonb, next_action jsonb,
+  receipt_email text, statement_descriptor text, statement_descriptor_suffix text, setup_future_usage text
 """
 _REFUND_TYPES: Final = """
   id text, state_order text, status text, payment_id text, stripe_refund text, amount bigint, currency text,

@@ -185,8 +185,8 @@ def check_amount(amount: int, code: str) -> None:
     if amount < row.minimum:
         least = money.decimal_text(row.minimum, code)
         raise invalid(f"Amount must be at least {least} {code}", param="amount", code="amount_too_small")
-    if amount > money.MAX_CHARGE:
-        most = money.decimal_text(money.MAX_CHARGE, code)
+    if amount > money.currency(code).maximum:
+        most = money.decimal_text(money.currency(code).maximum, code)
         raise invalid(f"Amount must be no more than {most} {code}", param="amount", code="amount_too_large")
     if problem := money.charge_problem(amount, code):
         raise invalid(problem, param="amount", code="invalid_charge_amount")

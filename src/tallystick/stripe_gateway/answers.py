@@ -7,16 +7,20 @@ PaymentIntent says so (DeclinedError), or nobody knows (UnavailableError with ``
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tallystick.errors import (
     CardDeclinedError,
+    CustomerAuthenticationRequiredError,
     InvalidAmountError,
     InvalidStateError,
     RefundExceedsAvailableError,
     StripeRefusedError,
     StripeUnavailableError,
 )
+
+AUTHENTICATION: Final = "authentication_required"
+"""Stripe's code, and the bank's decline code, for a payment that only the customer can let through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,13 @@ class DeclinedError(CardDeclinedError):
     def __init__(self, detail: str, *, intent: StripeAnswer | None, **options: Any) -> None:
         super().__init__(detail, **options)
         self.intent = intent
+
+
+class AuthenticationDeclinedError(DeclinedError):
+    """A decline that the customer's authentication would turn."""
+
+    code = CustomerAuthenticationRequiredError.code
+    title = CustomerAuthenticationRequiredError.title
 
 
 class RefusedError(StripeRefusedError):

@@ -60,6 +60,12 @@ class StripeGateway:
         """``params`` as Stripe names them."""
         return await self._change_intent(_INTENTS, params, idempotency_key)
 
+    async def update_payment_intent(
+        self, intent: str, params: Mapping[str, Any], idempotency_key: str
+    ) -> StripeAnswer:
+        """``params`` as Stripe names them; an empty text unsets."""
+        return await self._change_intent(_path(_INTENTS, intent), params, idempotency_key)
+
     async def confirm_payment_intent(
         self, intent: str, params: Mapping[str, Any], idempotency_key: str
     ) -> StripeAnswer:

@@ -15,8 +15,10 @@ import stripe
 
 from tallystick.errors import StripeAccessError, TallystickError
 from tallystick.stripe_gateway.answers import (
+    AUTHENTICATION,
     AlreadyRefundedError,
     AmountRefusedError,
+    AuthenticationDeclinedError,
     DeclinedError,
     RefusedError,
     StateRefusedError,
@@ -38,7 +40,8 @@ _PARAMS: Final = {
         name: name
         for name in (
             "amount", "currency", "customer", "payment_method", "return_url", "description", "metadata",
-            "capture_method", "cancellation_reason", "reason",
+            "capture_method", "cancellation_reason", "reason", "mandate_data", "off_session", "receipt_email",
+            "statement_descriptor", "statement_descriptor_suffix", "setup_future_usage",
         )
     },
 }  # fmt: skip
@@ -92,7 +95,8 @@ def _declined(error: stripe.CardError, secret: str) -> DeclinedError:
         "decline_code": body.get("decline_code"),
         "advice_code": body.get("advice_code"),
     }
-    return DeclinedError(
+    asked = AUTHENTICATION in (error.code, body.get("decline_code"))
+    return (AuthenticationDeclinedError if asked else DeclinedError)(
         _message(error, secret),
         intent=_intent(error),
         extra={name: value for name, value in extra.items() if value},

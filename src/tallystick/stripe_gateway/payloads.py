@@ -95,6 +95,10 @@ class PaymentIntent:
     cancellation_reason: str | None
     last_error: dict[str, str] | None
     next_action: dict[str, Any] | None
+    receipt_email: str | None
+    statement_descriptor: str | None
+    statement_descriptor_suffix: str | None
+    setup_future_usage: str | None
     latest_charge: str | None
     charge: JsonObject | None
     """The latest charge as an object: expanded, or embedded as API versions before 2022-11-15 do."""
@@ -123,6 +127,10 @@ class PaymentIntent:
             cancellation_reason=_optional_text(obj, "cancellation_reason"),
             last_error=_last_error(obj.get("last_payment_error")),
             next_action=dict(_mapping(obj.get("next_action"))) or None,
+            receipt_email=_optional_text(obj, "receipt_email"),
+            statement_descriptor=_optional_text(obj, "statement_descriptor"),
+            statement_descriptor_suffix=_optional_text(obj, "statement_descriptor_suffix"),
+            setup_future_usage=_optional_text(obj, "setup_future_usage"),
             latest_charge=reference(obj.get("latest_charge")) or reference(charge),
             charge=charge,
             multicapture=card_options.get("request_multicapture") == "if_available",
