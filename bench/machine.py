@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -59,13 +60,20 @@ async def measured(name: str, count: int, work: Callable[[], Awaitable[None]]) -
     return rate
 
 
+async def gathered(works: Iterable[Coroutine[None, None, None]]) -> None:
+    """All of them at once."""
+    await asyncio.gather(*works)
+
+
+async def bare_table(engine: AsyncEngine) -> None:
+    """A table of two columns, for what the machine can do at best."""
+    async with engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE bench_bare (id bigint PRIMARY KEY, body text)"))
+
+
 async def bare_inserts(engine: AsyncEngine, count: int, *, batch: int) -> None:
     """The machine's limit: rows of two columns, inserted and committed by ``batch``."""
-    async with engine.begin() as connection:
-        await connection.execute(
-            text("CREATE TABLE IF NOT EXISTS bench_bare (id bigint PRIMARY KEY, body text)")
-        )
-        await connection.execute(text("TRUNCATE bench_bare"))
+    await bare_table(engine)
     insert = text("INSERT INTO bench_bare SELECT i, 'x' FROM unnest(CAST(:ids AS bigint[])) AS i")
     for start in range(0, count, batch):
         async with engine.begin() as connection:

@@ -19,9 +19,12 @@ from typing import Final
 
 import httpx
 import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bench.load import Outcome, Request, at_most, http_post, steady
-from bench.machine import Machine, bare_inserts, say
+from bench.machine import Machine, bare_table, gathered, measured, ratio, say
+from tallystick.db.session import autocommit
 from tallystick.embedded.sockets import listen
 from tallystick.embedded.stack import Stack, Urls
 
@@ -33,14 +36,15 @@ _BODY: Final = orjson.dumps(
 
 async def run(machine: Machine) -> None:
     """The stub first: what is ours alone. Then the sandbox, its events and the worker on top."""
-    await _machine_limits(machine)
-    with stub_stripe(0) as stripe_url:
-        async with installation(machine, "bench_most", stripe_url) as urls:
+    limit = await _commits(machine)
+    with stub_stripe(0) as url:
+        async with installation(machine, "bench_most", url) as urls:
             await _warm_up(urls)
             most = await at_most(urls.api, keyed(urls), connections=32, seconds=machine.seconds)
             _say("stub Stripe, 32 connections", most, 0)
-    with stub_stripe(_STRIPE_MS) as stripe_url:
-        async with installation(machine, "bench_stub", stripe_url) as urls:
+            ratio("payments : bare rows", most.rate / limit)
+    with stub_stripe(_STRIPE_MS) as url:
+        async with installation(machine, "bench_stub", url) as urls:
             await _warm_up(urls)
             for rate in (100, 200):
                 outcome = await steady(urls.api, keyed(urls), rate=rate, seconds=machine.seconds)
@@ -55,14 +59,23 @@ async def run(machine: Machine) -> None:
         _say(f"sandbox in {_STRIPE_MS} ms, its events worked off, 100 a second", outcome, _STRIPE_MS)
 
 
-async def _machine_limits(machine: Machine) -> None:
-    async with machine.database("bench_single") as engine:
-        count = 2000
-        begun = asyncio.get_running_loop().time()
-        await bare_inserts(engine, count, batch=1)
-        say(
-            "bare rows inserted, one a commit, one connection",
-            f"{count / (asyncio.get_running_loop().time() - begun):,.0f} /s",
+async def _commits(machine: Machine) -> float:
+    """The machine's limit: rows that are each committed alone, on as many connections as the API has."""
+    count, connections = 3000, 10
+    insert = text("INSERT INTO bench_bare VALUES (:id, 'x')")
+    numbers = iter(range(count))
+
+    async def connection(engine: AsyncEngine) -> None:
+        async with autocommit(engine) as open_one:
+            for number in numbers:
+                await open_one.execute(insert, {"id": number})
+
+    async with machine.database("bench_commits", pool=connections) as engine:
+        await bare_table(engine)
+        return await measured(
+            f"bare rows, each committed alone ({connections} connections)",
+            count,
+            lambda: gathered(connection(engine) for _ in range(connections)),
         )
 
 
