@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from tallystick.sandbox.routing import Route
 from tallystick.sandbox.state import Call
@@ -14,33 +14,22 @@ def _requirements() -> Obj:
     return {**{name: [] for name in lists}, "current_deadline": None, "disabled_reason": None}
 
 
-def retrieve(call: Call) -> Obj:
-    """GET /v1/account."""
-    ident = call.sandbox.account_id
+def profile(**values: Any) -> Obj:
+    """A business profile; what is not given is null."""
+    names = (
+        *("annual_revenue", "estimated_worker_count", "mcc", "name", "product_description"),
+        *("support_address", "support_email", "support_phone", "support_url", "url"),
+    )
+    return {**dict.fromkeys(names), **values}
+
+
+def shape(call: Call, ident: str, **values: Any) -> Obj:
+    """An account that is verified and enabled; ``values`` is what is its own of it."""
     return {
         "id": ident,
         "object": "account",
-        "business_profile": {
-            "annual_revenue": None,
-            "estimated_worker_count": None,
-            "mcc": None,
-            "name": "Tallystick sandbox",
-            "product_description": None,
-            "support_address": None,
-            "support_email": None,
-            "support_phone": None,
-            "support_url": None,
-            "url": None,
-        },
-        "business_type": "company",
-        "capabilities": {"card_payments": "active", "transfers": "active"},
         "charges_enabled": True,
-        "controller": {"type": "account"},
-        "country": "US",
-        "created": 1_577_836_800,
-        "default_currency": call.sandbox.settings.default_currency,
         "details_submitted": True,
-        "email": "sandbox@example.com",
         "external_accounts": {
             "object": "list",
             "data": [],
@@ -48,13 +37,30 @@ def retrieve(call: Call) -> Obj:
             "url": f"/v1/accounts/{ident}/external_accounts",
         },
         "future_requirements": _requirements(),
-        "metadata": {},
         "payouts_enabled": True,
         "requirements": _requirements(),
         "settings": _settings(call),
-        "tos_acceptance": {"date": None, "ip": None, "user_agent": None},
-        "type": "standard",
+        **values,
     }
+
+
+def retrieve(call: Call) -> Obj:
+    """GET /v1/account."""
+    return shape(
+        call,
+        call.sandbox.account_id,
+        business_profile=profile(name="Tallystick sandbox"),
+        business_type="company",
+        capabilities={"card_payments": "active", "transfers": "active"},
+        controller={"type": "account"},
+        country="US",
+        created=1_577_836_800,
+        default_currency=call.sandbox.settings.default_currency,
+        email="sandbox@example.com",
+        metadata={},
+        tos_acceptance={"date": None, "ip": None, "user_agent": None},
+        type="standard",
+    )
 
 
 def _settings(call: Call) -> Obj:

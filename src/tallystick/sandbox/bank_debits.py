@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tallystick.sandbox import balance, bank_accounts, charge_shape, disputes, mandates, payment_methods
+from tallystick.sandbox import (
+    balance,
+    bank_accounts,
+    charge_shape,
+    destinations,
+    disputes,
+    mandates,
+    payment_methods,
+)
 from tallystick.sandbox.errors import StripeError, doc_url, refused
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
@@ -76,6 +84,8 @@ def succeed(call: Call, charge: Obj) -> None:
     """The bank has paid; raises StripeError (400) for a charge that does not wait for it."""
     _check_pending(call, charge)
     previous = call.store.change(charge, status="succeeded", paid=True)
+    booked = call.find("balance_transaction", charge["balance_transaction"])
+    previous |= call.store.change(charge, **destinations.share(call, charge, booked))
     call.emit("charge.succeeded", charge, previous)
     intent = _intent(call, charge)
     call.store.change(intent, status="succeeded", amount_received=charge["amount"])

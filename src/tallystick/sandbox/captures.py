@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tallystick.sandbox import balance, disputes, payment_methods
+from tallystick.sandbox import balance, charge_shape, destinations, disputes, payment_methods
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
 
@@ -28,6 +28,8 @@ def capture(call: Call, intent: Obj, amount: int, *, final: bool = True) -> None
         charge,
         captured=True,
         amount_captured=captured,
+        application_fee_amount=intent["application_fee_amount"],
+        **charge_shape.received_by(intent),
         refunded=0 < captured == charge["amount_refunded"],
         statement_descriptor=intent["statement_descriptor"],
         statement_descriptor_suffix=intent["statement_descriptor_suffix"],
@@ -78,7 +80,7 @@ def book(call: Call, charge: Obj) -> Obj:
         call.emit("balance.available", balance.shown(call))
     if charge["balance_transaction"] is not None:
         return {}
-    return call.store.change(charge, balance_transaction=txn["id"])
+    return call.store.change(charge, balance_transaction=txn["id"], **destinations.share(call, charge, txn))
 
 
 def settle(call: Call, charge_id: str) -> None:

@@ -176,10 +176,22 @@ def _put(call: Call, order: Obj, method: Obj, **values: Any) -> Obj:
         "created": call.now,
         "payment_intent": order["id"],
         "payment_method": method["id"],
+        **received_by(order),
         "receipt_url": None if failed else f"{call.base_url}/receipts/{ident}",
         **values,
     }
     return call.store.put(charge)
+
+
+def received_by(order: Obj) -> Obj:
+    """What a charge shows of the connected account that gets its part."""
+    sent = order["transfer_data"]
+    if sent is None:
+        return {"destination": None, "transfer_data": None}
+    return {
+        "destination": sent["destination"],
+        "transfer_data": {"amount": sent.get("amount"), "destination": sent["destination"]},
+    }
 
 
 def _descriptor(intent: Obj) -> str:

@@ -9,6 +9,7 @@ from tallystick.sandbox import (
     captures,
     cards,
     charge_shape,
+    destinations,
     disputes,
     payment_methods,
     refund_calls,
@@ -65,11 +66,14 @@ def create(call: Call) -> Obj:
         "payment_method_options": {},
         "shipping": whole_shipping(params.get("shipping")),
     }
+    unshared = {**order, "transfer_data": None, "application_fee_amount": None}
+    order |= destinations.terms(call, unshared, params)
     captured = params.get("capture", True)
     charge = charge_shape.make(
         call, order, method, card, decline=card.decline, authenticated=False, captured=captured
     )
-    call.store.change(charge, source=source)
+    group = charge["transfer_group"] or (params.get("transfer_data") and f"group_{charge['id']}")
+    call.store.change(charge, source=source, transfer_group=group)
     if card.decline is not None:
         call.emit("charge.failed", charge)
         raise payment_methods.declined(card.decline, charge=charge["id"])
@@ -108,7 +112,8 @@ def capture(call: Call) -> Obj:
             param="amount",
         )
     call.sandbox.timers.take(captures.EXPIRE, charge["id"])
-    call.store.change(charge, captured=True, amount_captured=amount, **params)
+    terms = destinations.terms(call, {**charge, "amount": amount}, params)
+    call.store.change(charge, captured=True, amount_captured=amount, **{**params, **terms})
     captures.book(call, charge)
     call.emit("charge.captured", charge)
     if payment_methods.card_of(call, call.find("payment_method", charge["payment_method"])).dispute:
@@ -196,14 +201,14 @@ _CREATE: Final = Params(
         "card": tokens.card,
         "currency": currency,
         "customer": text(),
-        "on_behalf_of": text(),
         "radar_options": unsupported("it assesses no browser sessions"),
         "source": text(),
         "statement_descriptor": clearable(text(22)),
         "statement_descriptor_suffix": clearable(text(22)),
+        **destinations.NEW,
         **dict.fromkeys(
-            ("application_fee", "application_fee_amount", "destination", "transfer_data"),
-            unsupported("charges for connected accounts are made with a PaymentIntent"),
+            ("application_fee", "destination"),
+            unsupported("application_fee_amount and transfer_data replaced it"),
         ),
     }
 )
@@ -214,10 +219,8 @@ _CAPTURE: Final = Params(
         "statement_descriptor": text(22),
         "statement_descriptor_suffix": text(22),
         "transfer_group": text(),
-        **dict.fromkeys(
-            ("application_fee", "application_fee_amount", "transfer_data"),
-            unsupported("charges for connected accounts are made with a PaymentIntent"),
-        ),
+        **destinations.CHANGED,
+        "application_fee": unsupported("application_fee_amount replaced it"),
     }
 )
 

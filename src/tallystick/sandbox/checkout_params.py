@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tallystick.sandbox import bank_accounts, price_shape, product_shape
+from tallystick.sandbox import bank_accounts, destinations, price_shape, product_shape
 from tallystick.sandbox import payment_method_options as methods
 from tallystick.sandbox.errors import invalid
 from tallystick.sandbox.numbers import at_least
@@ -77,17 +77,15 @@ _LINE: Final = Params(
 _KEEPING: Final = one_of("off_session", "on_session")
 _INTENT_DATA: Final = Params(
     {
-        "application_fee_amount": unsupported("it keeps no connected accounts' books"),
+        **destinations.NEW,
         "capture_method": one_of("automatic", "automatic_async", "manual"),
         "description": text(1000),
         "metadata": metadata,
-        "on_behalf_of": unsupported("it keeps no connected accounts' books"),
         "receipt_email": text(),
         "setup_future_usage": _KEEPING,
         "shipping": SHIPPING,
         "statement_descriptor": text(22),
         "statement_descriptor_suffix": text(22),
-        "transfer_data": unsupported("it keeps no connected accounts' books"),
         "transfer_group": text(),
     }
 )

@@ -39,7 +39,7 @@ def list_all(call: Call) -> Obj:
     oldest = call.now - EVENTS_KEPT_SECONDS
 
     def matches(event: Obj) -> bool:
-        if event["created"] < oldest:
+        if event["created"] < oldest or "account" in event:
             return False
         if patterns and not any(_fits(event["type"], pattern) for pattern in patterns):
             return False

@@ -48,6 +48,7 @@ class Events:
         now: int,
         request_id: str | None,
         idempotency_key: str | None,
+        account: str | None = None,
     ) -> Obj:
         """Record that ``kind`` happened to ``obj`` as it is now; ``previous`` holds what changed."""
         data: Obj = {"object": dict(obj)}
@@ -66,6 +67,8 @@ class Events:
             "request": {"id": request_id, "idempotency_key": idempotency_key},
             "type": kind,
         }
+        if account is not None:
+            event["account"] = account
         self._store.put(event)
         if not self._fresh:
             self._store.on_rollback(self._fresh.clear)
@@ -78,7 +81,12 @@ class Events:
             return
         endpoints = [each for kind in ENDPOINTS for each in self._store.tables[kind].rows.values()]
         for event in fresh:
-            self.plan(event, [endpoint for endpoint in endpoints if wants(endpoint, event["type"])])
+            self.plan(event, [endpoint for endpoint in endpoints if self._told(endpoint, event)])
+
+    def _told(self, endpoint: Obj, event: Obj) -> bool:
+        """Whether an endpoint hears of an event: it is for connected accounts' events or the own ones."""
+        connect = bool(self._store.hidden(endpoint).get("connect"))
+        return connect == ("account" in event) and wants(endpoint, event["type"])
 
 
 def shown(event: Obj, version: str | None, relations: Relations) -> Obj:

@@ -13,14 +13,19 @@ Include = Callable[[Sandbox, Obj], Any]
 
 
 KIND_BY_PREFIX: Final = {
+    "acct": "account",
     "ba": "bank_account",
     "bpc": "billing_portal.configuration",
     "cs": "checkout.session",
     "du": "dispute",
+    "fee": "application_fee",
+    "fr": "fee_refund",
     "mandate": "mandate",
     "po": "payout",
     "py": "charge",
     "setatt": "setup_attempt",
+    "tr": "transfer",
+    "trr": "transfer_reversal",
     "tu": "topup",
     "ch": "charge",
     "cus": "customer",
@@ -101,7 +106,17 @@ EXPANDABLE: Final[dict[str, frozenset[str]]] = {
             "transfer_reversal",
         )
     ),
+    "application_fee": frozenset(
+        ("account", "application", "balance_transaction", "charge", "originating_transaction")
+    ),
     "balance_transaction": frozenset(("source",)),
+    "fee_refund": frozenset(("balance_transaction", "fee")),
+    "transfer": frozenset(
+        ("balance_transaction", "destination", "destination_payment", "source_transaction")
+    ),
+    "transfer_reversal": frozenset(
+        ("balance_transaction", "destination_payment_refund", "source_refund", "transfer")
+    ),
     "dispute": frozenset(("charge", "payment_intent")),
     "mandate": frozenset(("on_behalf_of", "payment_method")),
     "payout": frozenset(

@@ -8,6 +8,8 @@ from typing import Final
 
 from tallystick.sandbox import (
     account,
+    accounts,
+    application_fees,
     balance,
     bank_debits,
     billing_portal,
@@ -70,7 +72,9 @@ from tallystick.sandbox import (
     test_clocks,
     tokens,
     topups,
+    transfer_calls,
     transfer_payments,
+    transfers,
     webhook_endpoints,
 )
 from tallystick.sandbox.routing import Route
@@ -79,6 +83,8 @@ from tallystick.sandbox.store import Obj, TableSpec
 
 FAMILIES: Final[list[ModuleType]] = [
     account,
+    accounts,
+    application_fees,
     balance,
     bank_debits,
     billing_portal,
@@ -141,7 +147,9 @@ FAMILIES: Final[list[ModuleType]] = [
     test_clocks,
     tokens,
     topups,
+    transfer_calls,
     transfer_payments,
+    transfers,
     webhook_endpoints,
 ]
 """A module may have ``TABLES`` (its kinds of object), ``ROUTES``, ``ACTIONS`` (what its timers do) and

@@ -6,6 +6,7 @@ from typing import Final
 
 from tallystick.sandbox import (
     captures,
+    destinations,
     payment_intent_creation,
     payment_intents,
 )
@@ -27,11 +28,13 @@ def capture(call: Call) -> Obj:
             " PaymentIntent with one of the following statuses may be captured: requires_capture.",
         )
     amount, final = _captured(call, intent)
+    destinations.check_single_capture(intent, final=final)
     names = ("statement_descriptor", "statement_descriptor_suffix")
     values = {name: params[name] for name in names if name in params}
     if "metadata" in params:
         values["metadata"] = merged_metadata(intent["metadata"], params["metadata"])
-    call.store.change(intent, **values, **payment_intent_creation.details(intent, params))
+    values |= payment_intent_creation.details(intent, params)
+    call.store.change(intent, **values, **destinations.terms(call, {**intent, "amount": amount}, params))
     captures.capture(call, intent, amount, final=final)
     return intent
 
@@ -91,6 +94,7 @@ def increment_authorization(call: Call) -> Obj:
         amount_capturable=capturable,
         **values,
         **payment_intent_creation.details(intent, params),
+        **destinations.terms(call, {**intent, "amount": amount}, params),
     )
     card = {**details["card"], "amount_authorized": amount}
     previous = call.store.change(charge, amount=amount, payment_method_details={**details, "card": card})

@@ -7,6 +7,7 @@ from typing import Any
 from tallystick.sandbox import (
     balance,
     confirmation,
+    destinations,
     payment_methods,
 )
 from tallystick.sandbox import payment_intent_shape as shape
@@ -116,6 +117,7 @@ def _new(call: Call, params: dict[str, Any], method: str | None) -> Obj:
     )
     intent["shipping"] = whole_shipping(params.get("shipping"))
     intent.update(details(intent, params))
+    intent.update(destinations.terms(call, intent, params))
     if intent["automatic_payment_methods"]:
         # The account's default configuration of payment methods: cards.
         configuration = f"pmc_1{ids.account}{ids.account}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tallystick import money
-from tallystick.sandbox import mandates, payment_methods
+from tallystick.sandbox import destinations, mandates, payment_methods
 from tallystick.sandbox import payment_method_options as methods
 from tallystick.sandbox.amount_details import amount_details
 from tallystick.sandbox.errors import invalid
@@ -111,7 +111,6 @@ def _off_session(value: Any, _name: str) -> bool:
     return value in ("true", "one_off", "recurring")
 
 
-_ACCOUNTS: Final = unsupported("it keeps no connected accounts' books")
 _SHARED: Final[dict[str, Check]] = {
     "allowed_payment_method_types": unsupported("name types in excluded_payment_method_types instead"),
     "amount_details": amount_details,
@@ -135,7 +134,6 @@ _SHARED: Final[dict[str, Check]] = {
 EDITABLE: Final[dict[str, Check]] = {
     **_SHARED,
     "amount": integer,
-    "application_fee_amount": _ACCOUNTS,
     "currency": currency,
     "customer": text(),
     "customer_account": unsupported("its customers are no accounts"),
@@ -144,7 +142,6 @@ EDITABLE: Final[dict[str, Check]] = {
     "statement_descriptor": clearable(text(22)),
     "payment_method_configuration": unsupported("its account has one configuration"),
     "statement_descriptor_suffix": clearable(text(22)),
-    "transfer_data": _ACCOUNTS,
     "transfer_group": clearable(text()),
 }
 PLAIN: Final = EDITABLE.keys() - {
@@ -210,7 +207,7 @@ CREATE: Final = Params(
         "automatic_payment_methods": _AUTOMATIC,
         "confirm": boolean,
         "confirmation_method": one_of("automatic", "manual"),
-        "on_behalf_of": _ACCOUNTS,
+        **destinations.NEW,
     },
     required=("amount", "currency"),
 )
@@ -218,25 +215,23 @@ CAPTURE: Final = Params(
     {
         "amount_details": amount_details,
         "amount_to_capture": integer,
-        "application_fee_amount": _ACCOUNTS,
+        **destinations.CHANGED,
         "final_capture": boolean,
         "metadata": metadata,
         "statement_descriptor": text(22),
         "statement_descriptor_suffix": text(22),
-        "transfer_data": _ACCOUNTS,
     }
 )
 INCREMENT: Final = Params(
     {
         "amount": integer,
         "amount_details": amount_details,
-        "application_fee_amount": _ACCOUNTS,
+        **destinations.CHANGED,
         "description": clearable(text(1000)),
         "hooks": unsupported("it computes no taxes for PaymentIntents"),
         "metadata": metadata,
         "payment_details": _SHARED["payment_details"],
         "statement_descriptor": text(22),
-        "transfer_data": _ACCOUNTS,
     },
     required=("amount",),
 )
@@ -244,7 +239,7 @@ CANCEL: Final = Params(
     {"cancellation_reason": one_of("abandoned", "duplicate", "fraudulent", "requested_by_customer")}
 )
 
-UPDATE: Final = Params(EDITABLE)
+UPDATE: Final = Params({**EDITABLE, **destinations.CHANGED})
 CONFIRM: Final = Params({**_SHARED, **_CONFIRMING})
 RETRIEVE: Final = Params({"client_secret": text()})
 LIST: Final = listing(created=created, customer=text())

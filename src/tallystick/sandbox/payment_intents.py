@@ -9,6 +9,7 @@ from tallystick.sandbox import (
     balance,
     bank_debits,
     confirmation,
+    destinations,
     refunds,
     search,
     transfer_payments,
@@ -52,6 +53,7 @@ def _edited(call: Call, intent: Obj) -> Obj:
         after = {**intent, **values}
         shape.check_amount(after["amount"], after["currency"])
         balance.settled(call, after["amount"], after["currency"])
+    values |= destinations.terms(call, {**intent, **values}, params)
     if "currency" in values and intent["automatic_payment_methods"]:
         values["payment_method_types"] = methods.offered_types(values["currency"])
     if "excluded_payment_method_types" in params:

@@ -12,6 +12,7 @@ from tallystick.sandbox.lists import page
 from tallystick.sandbox.params import (
     Check,
     Params,
+    boolean,
     created,
     integer,
     listing,
@@ -60,14 +61,13 @@ def list_all(call: Call) -> Obj:
     return page(call, "refund", "/v1/refunds")
 
 
-_CONNECT: Final = unsupported("it keeps no connected accounts' books")
 _SHARED: Final[dict[str, Check]] = {
     "amount": integer,
     "instructions_email": text(),
     "metadata": metadata,
     "reason": one_of("duplicate", "fraudulent", "requested_by_customer"),
-    "refund_application_fee": _CONNECT,
-    "reverse_transfer": _CONNECT,
+    "refund_application_fee": boolean,
+    "reverse_transfer": boolean,
 }
 OF_CHARGE: Final = Params(_SHARED)
 _CREATE: Final = Params(

@@ -10,6 +10,7 @@ from tallystick.sandbox import (
     bank_accounts,
     captures,
     confirmation,
+    destinations,
     disputes,
     payment_methods,
     transfer_payments,
@@ -180,6 +181,7 @@ def _refund(call: Call, charge: Obj, amount: int) -> Obj:
     txn = balance.book(call, "payment_refund" if bank else "refund", refund, amount=-amount)
     call.store.change(refund, balance_transaction=txn["id"])
     total = charge["amount_refunded"] + amount
+    call.store.change(refund, **destinations.give_back(call, refund, charge, charge["amount_refunded"]))
     previous = call.store.change(charge, amount_refunded=total, refunded=total == charge["amount_captured"])
     if to_cash:
         transfer_payments.give_back(call, refund, charge)

@@ -254,8 +254,11 @@ class Call:
             raise missing(noun, wanted, param or ("id" if ident is None else kind))
         return obj
 
-    def emit(self, kind: str, obj: Obj, previous: Obj | None = None) -> None:
-        """Record an event; ``previous`` is what ``Store.change`` returned. Events are made in real time."""
+    def emit(self, kind: str, obj: Obj, previous: Obj | None = None, *, account: str | None = None) -> None:
+        """Record an event; ``previous`` is what ``Store.change`` returned. Events are made in real time.
+
+        ``account`` is the connected account that it happened in, if it was not this one.
+        """
         if not self.quiet:
             self.sandbox.events.emit(
                 kind,
@@ -265,6 +268,7 @@ class Call:
                 now=int(self.sandbox.clock.now()) if self.clock else self.now,
                 request_id=self.request_id,
                 idempotency_key=self.idempotency_key,
+                account=account,
             )
         for hear in self.sandbox.listeners.get(kind, ()):
             hear(self, obj)

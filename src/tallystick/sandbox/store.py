@@ -84,8 +84,15 @@ class Store:
         """Replace top-level values; returns the previous ones of those that differ."""
         previous = {name: obj.get(name) for name, value in values.items() if obj.get(name) != value}
         if previous:
+            new = [name for name in previous if name not in obj]
             self._apply(obj, {name: values[name] for name in previous})
-            self._undo.append(lambda: self._apply(obj, previous))
+
+            def back() -> None:
+                self._apply(obj, previous)
+                for name in new:
+                    del obj[name]
+
+            self._undo.append(back)
             self.touch(obj["object"], obj["id"])
         return previous
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tallystick.sandbox import balance, cash_balance, charge_shape
+from tallystick.sandbox import balance, cash_balance, charge_shape, destinations
 from tallystick.sandbox.errors import refused
 from tallystick.sandbox.numbers import at_least
 from tallystick.sandbox.params import Params, currency, one_of
@@ -92,7 +92,7 @@ def apply(call: Call, intent: Obj, amount: int) -> None:
     method = call.find("payment_method", intent["payment_method"])
     charge = charge_shape.make_transfer(call, intent, method)
     txn = balance.book(call, "payment", charge, amount=charge["amount"], fee=True)
-    call.store.change(charge, balance_transaction=txn["id"])
+    call.store.change(charge, balance_transaction=txn["id"], **destinations.share(call, charge, txn))
     call.store.change(
         intent,
         status="succeeded",

@@ -71,7 +71,8 @@ def create(call: Call) -> Obj:
         "url": params["url"],
     }
     signing = secret(call)
-    call.store.put(endpoint, {"secret": signing})
+    hidden = {"secret": signing, "connect": True} if params.get("connect") else {"secret": signing}
+    call.store.put(endpoint, hidden)
     return {**endpoint, "secret": signing}
 
 
@@ -120,7 +121,7 @@ ROUTES: Final = [
         "POST",
         "/v1/webhook_endpoints",
         create,
-        Params({**_FIELDS, "api_version": _version}, required=("enabled_events", "url")),
+        Params({**_FIELDS, "api_version": _version, "connect": boolean}, required=("enabled_events", "url")),
     ),
     Route("GET", "/v1/webhook_endpoints", list_all, listing()),
     Route("GET", "/v1/webhook_endpoints/{}", retrieve),

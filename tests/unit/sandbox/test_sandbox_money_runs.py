@@ -11,6 +11,8 @@ import pytest
 
 from tallystick import money
 from tallystick.sandbox import (
+    accounts,
+    application_fees,
     balance,
     bank_debits,
     charges,
@@ -25,6 +27,7 @@ from tallystick.sandbox import (
     payouts,
     refunds,
     topups,
+    transfer_calls,
 )
 from tallystick.sandbox.clock import ManualClock
 from tallystick.sandbox.config import SandboxConfig
@@ -66,8 +69,13 @@ class Run:
         config = SandboxConfig(clock=self.clock, seed=seed, settings=account)
         self.sandbox = Sandbox(config, families.tables(), families.actions(), families.listeners())
         self.done = 0
+        self.connected = [accounts.create(self.sandbox.call())["id"] for _ in range(2)]
         self.operations: list[tuple[int, Callable[[], None]]] = [
-            (30, self.pay),
+            (32, self.pay),
+            (6, self.pay_for_another),
+            (2, self.transfer),
+            (3, self.reverse),
+            (2, self.refund_fee),
             (6, self.pay_by_bank),
             (4, self.charge),
             (16, self.refund),
@@ -78,9 +86,9 @@ class Run:
             (6, self.dispute),
             (8, self.answer_dispute),
             (4, self.bank_answers),
-            (4, self.payout),
+            (8, self.payout),
             (4, self.change_payout),
-            (2, self.topup),
+            (6, self.topup),
             (1, self.movement),
             (9, self.wait),
         ]
@@ -122,6 +130,51 @@ class Run:
         }
         self.run(payment_intent_creation.create, params=params)
 
+    def pay_for_another(self) -> None:
+        """A destination charge, on a card or by bank."""
+        code = self.dice.choice(("usd", "usd", "eur"))
+        amount = self.amount(code)
+        share: dict[str, Any] = {"destination": self.dice.choice(self.connected)}
+        params: dict[str, Any] = {"transfer_data": share}
+        if self.dice.random() < 0.6:
+            params["application_fee_amount"] = self.dice.randint(0, amount)
+        elif self.dice.random() < 0.5:
+            share["amount"] = self.dice.randint(1, amount)
+        by_bank = self.dice.random() < 0.2
+        captures = ("automatic_async",) if by_bank else ("automatic_async", "manual")
+        params |= {
+            "amount": amount,
+            "currency": code,
+            "payment_method": self.dice.choice(ACCOUNTS[code] if by_bank else CARDS),
+            "confirm": True,
+            "capture_method": self.dice.choice(captures),
+            "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+        }
+        self.run(payment_intent_creation.create, params=params)
+
+    def transfer(self) -> None:
+        params = {"currency": "usd", "destination": self.dice.choice(self.connected)}
+        charge = self.some("charge")
+        if charge is not None and self.dice.random() < 0.5:
+            part = {} if self.dice.random() < 0.5 else {"amount": self.dice.randint(1, charge["amount"])}
+            source = {"source_transaction": charge["id"]}
+            self.run(transfer_calls.create, params={**params, **source, **part})
+        else:
+            self.run(transfer_calls.create, params={**params, "amount": self.dice.randint(1, 5_000)})
+
+    def reverse(self) -> None:
+        transfer = self.some("transfer")
+        if transfer is not None:
+            part = {} if self.dice.random() < 0.5 else {"amount": self.dice.randint(1, transfer["amount"])}
+            fee = {"refund_application_fee": True} if self.dice.random() < 0.4 else {}
+            self.run(transfer_calls.reverse, ids=(transfer["id"],), params={**part, **fee})
+
+    def refund_fee(self) -> None:
+        fee = self.some("application_fee")
+        if fee is not None:
+            part = {} if self.dice.random() < 0.5 else {"amount": self.dice.randint(1, fee["amount"])}
+            self.run(application_fees.refund, ids=(fee["id"],), params=part)
+
     def pay_by_bank(self) -> None:
         code = self.dice.choice(tuple(ACCOUNTS))
         params = {
@@ -145,7 +198,12 @@ class Run:
         charge = self.some("charge")
         if charge is not None:
             amount = {} if self.dice.random() < 0.4 else {"amount": self.dice.randint(1, 40_000)}
-            self.run(refunds.create, params={"charge": charge["id"], **amount})
+            back = {}
+            if "transfer" in charge and self.dice.random() < 0.6:
+                back["reverse_transfer"] = True
+            if charge["application_fee"] is not None and self.dice.random() < 0.6:
+                back["refund_application_fee"] = True
+            self.run(refunds.create, params={"charge": charge["id"], **amount, **back})
 
     def capture(self) -> None:
         intent = self.some("payment_intent")
@@ -231,7 +289,7 @@ class Run:
                 self.run(payout_calls.reverse, ids=(payout["id"],))
 
     def topup(self) -> None:
-        self.run(topups.create, params={"amount": self.amount("usd"), "currency": "usd"})
+        self.run(topups.create, params={"amount": 5 * self.amount("usd"), "currency": "usd"})
 
     def movement(self) -> None:
         kind = self.dice.choice(("stripe_fee", "reserve_hold", "climate_order_purchase", "what_is_this"))
@@ -285,7 +343,27 @@ class Run:
             assert taken <= 0
             assert taken == 0 or dispute["status"] not in ("warning_closed", "warning_under_review")
 
+    def check_connected(self) -> None:
+        """What was sent and what came back, on the objects, is what was booked; never more back than sent."""
+        tables = self.sandbox.store.tables
+        txns: dict[str, int] = {}
+        for txn in tables["balance_transaction"].rows.values():
+            txns[txn["source"]] = txns.get(txn["source"], 0) + txn["amount"]
+        for transfer in tables["transfer"].rows.values():
+            back = tables["transfer_reversal"].having("transfer", transfer["id"])
+            assert txns[transfer["id"]] == -transfer["amount"]
+            assert sum(txns[each["id"]] for each in back) == transfer["amount_reversed"]
+            assert transfer["amount_reversed"] <= transfer["amount"]
+            assert transfer["reversed"] == (transfer["amount_reversed"] == transfer["amount"])
+        for fee in tables["application_fee"].rows.values():
+            back = tables["fee_refund"].having("fee", fee["id"])
+            assert txns[fee["id"]] == fee["amount"]
+            assert -sum(txns[each["id"]] for each in back) == fee["amount_refunded"] <= fee["amount"]
+            sent = tables["charge"].rows[fee["originating_transaction"]]["transfer"]
+            assert fee["amount"] <= tables["transfer"].rows[sent]["amount"]
+
     def check(self) -> None:
+        self.check_connected()
         self.check_balance()
         self.check_payouts()
         self.check_charges()
@@ -315,6 +393,8 @@ def test_money_adds_up_over_some_hundred_operations(
     assert made.done > 150
     tables = made.sandbox.store.tables
     assert tables["dispute"].order
+    assert tables["transfer_reversal"].order
+    assert tables["fee_refund"].order
     assert [payout for payout in tables["payout"].rows.values() if payout["automatic"]]
 
 
@@ -330,4 +410,5 @@ def test_money_adds_up_over_five_thousand_operations(
     assert kinds >= {
         *("charge", "payment", "refund", "payment_refund", "refund_failure", "payment_failure_refund"),
         *("adjustment", "payout", "payout_failure", "payout_cancel", "topup", "what_is_this"),
+        *("transfer", "transfer_refund", "application_fee", "application_fee_refund"),
     }
