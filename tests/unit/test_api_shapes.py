@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tallystick import errors
 from tallystick.api.problems import Problem, problem, problem_headers
 from tallystick.api.webhooks import read_event
+from tallystick.db.cursors import cursor_at, read_cursor
 from tallystick.errors import InvalidEventError, InvalidIdempotencyKeyError, InvalidJsonError
 from tallystick.idempotency import Claim, keyed_request
-from tallystick.payments import reading
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
@@ -52,14 +52,14 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     tail=st.from_regex("[0-9a-z_]{1,40}", fullmatch=True),
 )
 def test_a_cursor_comes_back_as_it_went(at: datetime, tail: str) -> None:
-    made = reading._cursor_at(at, f"pay_{tail}")
-    assert reading._read_cursor(made) == (at, f"pay_{tail}")
+    made = cursor_at(at, f"pay_{tail}")
+    assert read_cursor(made) == (at, f"pay_{tail}")
 
 
 @given(text=st.text(max_size=60))
 def test_any_text_as_a_cursor_is_read_or_refused(text: str) -> None:
     try:
-        at, payment_id = reading._read_cursor(text)
+        at, payment_id = read_cursor(text)
     except errors.InvalidRequestError:
         return
     assert at.tzinfo is UTC

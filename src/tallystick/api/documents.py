@@ -15,6 +15,8 @@ from starlette.routing import Match
 
 from tallystick import __version__
 from tallystick.api.auth import Gate
+from tallystick.api.dead_letters import dead_letter_routes
+from tallystick.api.events import event_routes
 from tallystick.api.health import health_routes
 from tallystick.api.ledger import ledger_routes
 from tallystick.api.payments import payment_routes
@@ -59,6 +61,8 @@ def build_api(app: App) -> FastAPI:
         payment_routes(app, gate),
         refund_routes(app, gate),
         ledger_routes(app, gate),
+        event_routes(app, gate),
+        dead_letter_routes(app, gate),
         health_routes(app),
         reference_routes(),
     ]

@@ -34,6 +34,8 @@ class Scope(StrEnum):
     PAYMENTS_WRITE = "payments:write"
     REFUNDS_WRITE = "refunds:write"
     LEDGER_READ = "ledger:read"
+    EVENTS_READ = "events:read"
+    EVENTS_REPLAY = "events:replay"
     ADMIN = "admin"
 
 

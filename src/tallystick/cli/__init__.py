@@ -14,7 +14,7 @@ from tallystick.errors import TallystickError
 
 _COMMANDS: Final = ("up", "demo", "serve", "worker", "sandbox", "control", "migrate")
 """Each is a function of that name in the module of that name."""
-_GROUPS: Final = ("keys", "events", "ledger")
+_GROUPS: Final = ("keys", "events", "dead-letters", "ledger")
 """Each is a Typer ``app`` in the module of that name."""
 
 
@@ -37,7 +37,8 @@ def build(arguments: list[str]) -> typer.Typer:
             app.command(name)(getattr(import_module(f"tallystick.cli.{name}"), name))
     for name in _GROUPS:
         if called in (None, name):
-            app.add_typer(import_module(f"tallystick.cli.{name}").app, name=name)
+            module = import_module(f"tallystick.cli.{name.replace('-', '_')}")
+            app.add_typer(module.app, name=name)
     return app
 
 

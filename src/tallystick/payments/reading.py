@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Row, Select, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tallystick.db.cursors import cursor_at, read_cursor
 from tallystick.db.tables import payments, refunds
-from tallystick.errors import InvalidRequestError, NotFoundError
+from tallystick.errors import NotFoundError
 from tallystick.payments.reports import adopted_payment
 from tallystick.payments.status import REFUND_RELEASED, PaymentStatus, RefundStatus
 
@@ -21,7 +21,6 @@ OUR_METADATA: Final = "tallystick_"
 
 _PAYMENT_ID: Final = re.compile(r"pay_[0-9A-Za-z_]{1,255}", re.ASCII)
 _REFUND_ID: Final = re.compile(r"ref_[0-9A-Za-z_]{1,255}", re.ASCII)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_REFUNDED: Final = (*REFUND_RELEASED, RefundStatus.UNKNOWN)
 
 
@@ -121,11 +120,11 @@ async def list_payments(connection: AsyncConnection, *, limit: int, cursor: str 
     """
     wanted = _PAYMENTS.order_by(payments.c.created_at.desc(), payments.c.id.desc()).limit(limit + 1)
     if cursor is not None:
-        wanted = wanted.where(tuple_(payments.c.created_at, payments.c.id) < tuple_(*_read_cursor(cursor)))
+        wanted = wanted.where(tuple_(payments.c.created_at, payments.c.id) < tuple_(*read_cursor(cursor)))
     found = [_payment(row) for row in await connection.execute(wanted)]
     more = len(found) > limit
     last = found[limit - 1] if more else None
-    return Page(found[:limit], _cursor_at(last.created_at, last.id) if last else None)
+    return Page(found[:limit], cursor_at(last.created_at, last.id) if last else None)
 
 
 async def get_refund(connection: AsyncConnection, refund_id: str) -> Refund:
@@ -183,20 +182,3 @@ def _theirs(metadata: dict[str, str]) -> dict[str, str]:
 
 def _no_payment(payment_id: str) -> NotFoundError:
     return NotFoundError(f"There is no payment {payment_id[:300]!r}.", param="id")
-
-
-def _cursor_at(created_at: datetime, payment_id: str) -> str:
-    microseconds = (created_at - _EPOCH) // timedelta(microseconds=1)
-    return base64.urlsafe_b64encode(f"{microseconds}.{payment_id}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    try:
-        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
-        microseconds, _, payment_id = text.partition(".")
-        before = _EPOCH + timedelta(microseconds=int(microseconds))
-        checked_payment_id(payment_id)
-    except (ValueError, OverflowError, NotFoundError) as error:
-        raise InvalidRequestError("The cursor is not one that a list gave.", param="cursor") from error
-    return before, payment_id

@@ -67,8 +67,8 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """An event of the batch with what its rule made of it."""
+class Read:
+    """An event with what its rule made of it; ``ignored`` when it is none of ours to act on."""
 
     event: str
     effects: Effects
@@ -122,7 +122,7 @@ class Processor:
         async with self._engine.begin() as connection:
             rows = (await connection.execute(_CLAIM, {"ids": list(ids)})).all()
             pending = [row for row in rows if row.status == "pending"]
-            reads, errors = await _read_all(connection, pending)
+            reads, errors = await read_events(connection, pending)
             posted = await write_effects(connection, self._book, [read.effects for read in reads])
             if posted.conflicts:
                 raise _ContradictedError(_conflicting(reads, posted.conflicts))
@@ -130,7 +130,7 @@ class Processor:
             await self._book.settle_balances(connection, posted)
         return outcome, errors
 
-    async def _mark(self, connection: AsyncConnection, reads: Sequence[_Read]) -> Outcome:
+    async def _mark(self, connection: AsyncConnection, reads: Sequence[Read]) -> Outcome:
         """Mark finished events in the transaction of their effects; the others wait for their answers."""
         outcome = Outcome()
         finished = []
@@ -155,13 +155,16 @@ class Processor:
         return outcome
 
 
-async def _read_all(
+async def read_events(
     connection: AsyncConnection, rows: Sequence[Any]
-) -> tuple[list[_Read], dict[str, Exception]]:
-    """Ask each event's rule; those that need stored facts are asked again with them."""
-    reads: list[_Read] = []
+) -> tuple[list[Read], dict[str, Exception]]:
+    """What events mean: by their rule, asked again with stored facts where it needs them.
+
+    ``rows`` have ``id``, ``type`` and ``body``. Returns what was read, and the errors of the others by id.
+    """
+    reads: list[Read] = []
     errors: dict[str, Exception] = {}
-    asking: list[tuple[Any, _Read]] = []
+    asking: list[tuple[Any, Read]] = []
     for row in rows:
         try:
             read = _read(row, {})
@@ -184,24 +187,16 @@ async def _read_all(
     return reads, errors
 
 
-def _read(row: Any, facts: Facts) -> _Read:
-    """What one event means."""
-    effects = meaning(row.type, row.body, facts)
-    return _Read(row.id, effects or NO_EFFECTS, ignored=effects is None)
+def _read(row: Any, facts: Facts) -> Read:
+    """What one event means; raises what its rule raises."""
+    spec = EVENTS.get(row.type)
+    event = Event.read(orjson.loads(row.body)) if spec is not None else None
+    if spec is None or event is None or event.account is not None:  # a connected account's money is not ours
+        return Read(row.id, NO_EFFECTS, ignored=True)
+    return Read(row.id, spec.rule(event, facts))
 
 
-def meaning(event_type: str, body: bytes, facts: Facts) -> Effects | None:
-    """What a stored event means; None when it is none of ours to act on. Raises what its rule raises."""
-    spec = EVENTS.get(event_type)
-    if spec is None:
-        return None
-    event = Event.read(orjson.loads(body))
-    if event.account is not None:  # a connected account's money is not ours
-        return None
-    return spec.rule(event, facts)
-
-
-def _conflicting(reads: Sequence[_Read], conflicts: frozenset[Contradiction]) -> dict[str, Exception]:
+def _conflicting(reads: Sequence[Read], conflicts: frozenset[Contradiction]) -> dict[str, Exception]:
     """The events whose effects stand in the ledger with other legs."""
     errors: dict[str, Exception] = {}
     for read in reads:
