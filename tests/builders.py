@@ -15,12 +15,14 @@ START = 1_790_000_000
 class StripeStory:
     """Tells the life of payments as Stripe would: events in the order of creation, and what lookups answer.
 
-    ``charges`` and ``balance_transactions`` hold the objects as they are at the end.
+    ``charges``, ``intents``, ``refunds`` and ``balance_transactions`` hold the objects as they end.
     """
 
     api_version: str = "2026-10-28.endive"
     events: list[Json] = field(default_factory=list)
     charges: dict[str, Json] = field(default_factory=dict)
+    intents: dict[str, Json] = field(default_factory=dict)
+    refunds: dict[str, Json] = field(default_factory=dict)
     balance_transactions: list[Json] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _clock: Iterator[int] = field(default_factory=lambda: itertools.count(START))
@@ -59,6 +61,7 @@ class StripeStory:
             "last_payment_error": None,
             **more,
         }
+        self.intents[made["id"]] = made
         self.event("payment_intent.created", made)
         return made
 
@@ -180,7 +183,7 @@ class StripeStory:
 
     def _refund_of(self, charge: Json, amount: int, *, status: str, metadata: Json) -> Json:
         number = next(self._numbers)
-        return {
+        made = {
             "id": f"re_{number:06d}",
             "object": "refund",
             "status": status,
@@ -192,6 +195,8 @@ class StripeStory:
             "metadata": metadata,
             "balance_transaction": None,
         }
+        self.refunds[made["id"]] = made
+        return made
 
     def update_refund(self, charge: Json, refund: Json, status: str) -> None:
         """A refund comes to its end; a failed one brings the money back."""

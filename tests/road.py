@@ -28,6 +28,12 @@ class StoryStripe:
     def __init__(self, story: StripeStory) -> None:
         self._story = story
 
+    async def find_payment_intent(self, intent: str) -> Json | None:
+        return self._story.intents.get(intent)
+
+    async def find_refund(self, refund: str) -> Json | None:
+        return self._story.refunds.get(refund)
+
     async def retrieve_charge(self, charge: str) -> Json | None:
         return self._story.charges.get(charge)
 

@@ -57,6 +57,10 @@ _RANK_AFTER_FAILED_ATTEMPT: Final = 5
 ANSWER: Final = "~"
 """Begins the name of a report that is the answer to a call of ours; sorts above every event's id."""
 
+TIE_BREAKER: Final = f"{ANSWER}tie"
+"""Names the report that decides a tie; sorts above every event's id and every answer within its second."""
+_EVENT: Final = "evt_"
+
 UNDECIDED_ORDER: Final = ""
 """The state order of a row that Stripe has not answered for yet: every report is later."""
 
@@ -85,3 +89,20 @@ def refund_order(status: RefundStatus, *, at: int, report: str) -> str:
 def charge_order(*, captured: bool, created: int, charge: str) -> str:
     """Which charge of a payment is the one to show: a captured one, else the latest."""
     return f"{int(captured)}:{created:012d}:{charge}"
+
+
+def is_tie(a: str, b: str) -> bool:
+    """Whether two events in one second report equal ranks, so that only their ids decide between them."""
+    rank_a, _, report_a = a.rpartition(":")
+    rank_b, _, report_b = b.rpartition(":")
+    return rank_a == rank_b and report_a.startswith(_EVENT) and report_b.startswith(_EVENT)
+
+
+def is_stand_in(payment_state_order: str) -> bool:
+    """Whether a payment's state was read off a charge: what its PaymentIntent says will stand above it."""
+    return payment_state_order.startswith("0")
+
+
+def second_of(state_order: str) -> int:
+    """The second (Unix time) that a state order is about."""
+    return int(state_order.split(":")[1])

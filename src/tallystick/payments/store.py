@@ -23,6 +23,7 @@ from tallystick.payments.reports import (
     merge_refunds,
     under_one_id,
 )
+from tallystick.payments.ties import Tie, open_ties
 
 _PAYMENT_STATE: Final = (
     "state_order", "status", "amount", "currency", "livemode", "amount_capturable", "customer", "description",
@@ -108,33 +109,44 @@ WHERE excluded.state_order > refunds.state_order
 """)
 
 _PAYMENT_ROWS: Final = text("""
-SELECT id, stripe_payment_intent FROM payments WHERE id = ANY(CAST(:ids AS text[]))
+SELECT id, stripe_payment_intent, state_order FROM payments WHERE id = ANY(CAST(:ids AS text[]))
 UNION
-SELECT id, stripe_payment_intent FROM payments WHERE stripe_payment_intent = ANY(CAST(:stripe_ids AS text[]))
+SELECT id, stripe_payment_intent, state_order FROM payments
+ WHERE stripe_payment_intent = ANY(CAST(:stripe_ids AS text[]))
 """)
 _REFUND_ROWS: Final = text("""
-SELECT id, stripe_refund FROM refunds WHERE id = ANY(CAST(:ids AS text[]))
+SELECT id, stripe_refund, state_order FROM refunds WHERE id = ANY(CAST(:ids AS text[]))
 UNION
-SELECT id, stripe_refund FROM refunds WHERE stripe_refund = ANY(CAST(:stripe_ids AS text[]))
+SELECT id, stripe_refund, state_order FROM refunds WHERE stripe_refund = ANY(CAST(:stripe_ids AS text[]))
 """)
 
 
-async def apply_payments(connection: AsyncConnection, reports: Iterable[PaymentReport]) -> None:
-    """Bring the payments' rows to what the reports say; a late report never moves one back."""
-    settled = await _one_a_row(connection, list(reports), _PAYMENT_ROWS, merge_payments)
+async def apply_payments(
+    connection: AsyncConnection, reports: Iterable[PaymentReport], *, hold_ties: bool = False
+) -> list[Tie]:
+    """Bring the payments' rows to what the reports say; a late report never moves one back.
+
+    With ``hold_ties``, reports that nothing but their events' ids would decide about are not written but
+    returned: the caller finds out from Stripe.
+    """
+    settled, ties = await _one_a_row(connection, list(reports), _PAYMENT_ROWS, merge_payments, hold=hold_ties)
     if settled:
         rows = [
             {**asdict(report), "origin": "adopted" if is_adopted(report.id) else "api"} for report in settled
         ]
         await connection.execute(_UPSERT_PAYMENTS, {"rows": orjson.dumps(rows).decode()})
+    return ties
 
 
-async def apply_refunds(connection: AsyncConnection, reports: Iterable[RefundReport]) -> None:
-    """Bring the refunds' rows to what the reports say; a late report never moves one back."""
-    settled = await _one_a_row(connection, list(reports), _REFUND_ROWS, merge_refunds)
+async def apply_refunds(
+    connection: AsyncConnection, reports: Iterable[RefundReport], *, hold_ties: bool = False
+) -> list[Tie]:
+    """Bring the refunds' rows to what the reports say, as ``apply_payments`` does."""
+    settled, ties = await _one_a_row(connection, list(reports), _REFUND_ROWS, merge_refunds, hold=hold_ties)
     if settled:
         rows = [asdict(report) for report in settled]
         await connection.execute(_UPSERT_REFUNDS, {"rows": orjson.dumps(rows).decode()})
+    return ties
 
 
 async def _one_a_row(
@@ -142,19 +154,26 @@ async def _one_a_row(
     reports: Sequence[Report],
     known_rows: TextClause,
     merge: Callable[[Report, Report], Report],
-) -> list[Report]:
-    """One report for each row that is to be written.
+    *,
+    hold: bool,
+) -> tuple[list[Report], list[Tie]]:
+    """One report for each row that is to be written, and what is held.
 
     The ids are settled first: merged before that, the reports of two objects that claim one row would be one.
     """
     if not reports:
-        return []
+        return [], []
     ids = {report.id for report in reports}
     stripe_ids = {report.stripe_id for report in reports if report.stripe_id}
     parameters = {"ids": list(ids), "stripe_ids": list(stripe_ids)}
-    rows = [(row[0], row[1]) for row in await connection.execute(known_rows, parameters)]
+    rows = (await connection.execute(known_rows, parameters)).all()
+    named = under_one_id(reports, [(row[0], row[1]) for row in rows])
+    ties = await open_ties(connection, named, {row[0]: row.state_order for row in rows}) if hold else []
+    held = {(tie.report.id, tie.report.state_order) for tie in ties}
     merged: dict[str, Report] = {}
-    for report in under_one_id(reports, rows):
+    for report in named:
+        if (report.id, report.state_order) in held:
+            continue
         other = merged.get(report.id)
         merged[report.id] = report if other is None else merge(other, report)
-    return list(merged.values())
+    return list(merged.values()), ties

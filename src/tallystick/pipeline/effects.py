@@ -14,10 +14,14 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tallystick.events.spec import BalanceTransactionSeen, Effects
+from tallystick.events.spec import BalanceTransactionSeen, Effects, Question
+from tallystick.events.ties import decided, tie_question
 from tallystick.ledger.book import Book, Posted
 from tallystick.outbox.staging import stage
+from tallystick.payments.reports import PaymentReport, RefundReport
 from tallystick.payments.store import apply_payments, apply_refunds
+from tallystick.payments.ties import Tie
+from tallystick.pipeline.lookups import stored_facts
 
 # Two statements, since DO UPDATE would lock every row that is there, also those it leaves alone, and the
 # settlement puller holds the rows that it posts while it writes the same payments: a deadlock.
@@ -39,19 +43,48 @@ UPDATE balance_transactions b SET status = 'fetched', body = wanted.body, due_at
 """)
 
 
-async def write_effects(connection: AsyncConnection, book: Book, effects: Sequence[Effects]) -> Posted:
+async def write_effects(
+    connection: AsyncConnection, book: Book, effects: Sequence[Effects], *, hold_ties: bool = False
+) -> tuple[Posted, list[Tie]]:
     """Write them all but the accounts' balances, which the caller settles last (``Book.settle_balances``).
 
-    Returns what was posted, and what contradicts what stands: then the caller must roll back.
+    Returns what was posted, and what contradicts what stands: then the caller must roll back. With
+    ``hold_ties``, also the reports that are held because only Stripe knows which is the later one.
     """
     posted = await book.post(connection, (item for each in effects for item in each.transactions))
-    await apply_payments(connection, [report for each in effects for report in each.payments])
-    await apply_refunds(connection, [report for each in effects for report in each.refunds])
+    ties = await apply_payments(
+        connection, [report for each in effects for report in each.payments], hold_ties=hold_ties
+    )
+    ties += await apply_refunds(
+        connection, [report for each in effects for report in each.refunds], hold_ties=hold_ties
+    )
     await stage(connection, (notice for each in effects for notice in each.notices))
     await note_balance_transactions(
         connection, [seen for each in effects for seen in each.balance_transactions]
     )
-    return posted
+    return posted, ties
+
+
+async def decide_ties(connection: AsyncConnection, ties: Sequence[Tie]) -> dict[str, set[Question]]:
+    """Write the held reports whose question is answered; returns the questions of the others, by event.
+
+    Where Stripe knows no such object, the events' ids decide.
+    """
+    if not ties:
+        return {}
+    questions = [tie_question(tie.report, tie.stripe_id, tie.at) for tie in ties]
+    facts = await stored_facts(connection, questions)
+    reports: list[PaymentReport | RefundReport] = []
+    waiting: dict[str, set[Question]] = {}
+    for tie, question in zip(ties, questions, strict=True):
+        if question not in facts:
+            waiting.setdefault(tie.event, set()).add(question)
+            continue
+        answer = facts[question]
+        reports += [tie.report] if answer is None else [tie.report, decided(tie.report, answer, tie.at)]
+    await apply_payments(connection, [each for each in reports if isinstance(each, PaymentReport)])
+    await apply_refunds(connection, [each for each in reports if isinstance(each, RefundReport)])
+    return waiting
 
 
 async def note_balance_transactions(

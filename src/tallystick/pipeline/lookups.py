@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.db.session import database_is_away
 from tallystick.errors import StripeUnavailableError
+from tallystick.events import ties
 from tallystick.events.spec import Question
 from tallystick.pipeline.failures import Failures
 from tallystick.stripe_gateway.client import StripeGateway
@@ -61,7 +62,20 @@ async def _charge_refunds(stripe: StripeGateway, state: str) -> Mapping[str, Any
     return await stripe.list_refunds(charge)
 
 
-_ASK: Final[dict[str, Ask]] = {"charge": _charge, "charge_refunds": _charge_refunds}
+async def _payment_intent(stripe: StripeGateway, state: str) -> Mapping[str, Any] | None:
+    return await stripe.find_payment_intent(state.partition(":")[0])
+
+
+async def _refund(stripe: StripeGateway, state: str) -> Mapping[str, Any] | None:
+    return await stripe.find_refund(state.partition(":")[0])
+
+
+_ASK: Final[dict[str, Ask]] = {
+    "charge": _charge,
+    "charge_refunds": _charge_refunds,
+    ties.PAYMENT_INTENT: _payment_intent,
+    ties.REFUND: _refund,
+}
 """How each kind of question is put to Stripe."""
 
 

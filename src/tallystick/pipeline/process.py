@@ -9,7 +9,7 @@ splits the batch by halves until the event at fault stands alone. A failed attem
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -25,7 +25,7 @@ from tallystick.errors import EffectDiffersError
 from tallystick.events.catalog import EVENTS
 from tallystick.events.spec import NO_EFFECTS, Effects, Event, Facts, Question
 from tallystick.ledger.book import Book, Contradiction
-from tallystick.pipeline.effects import write_effects
+from tallystick.pipeline.effects import decide_ties, write_effects
 from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.lookups import stored_facts
 from tallystick.settings import Settings
@@ -123,14 +123,17 @@ class Processor:
             rows = (await connection.execute(_CLAIM, {"ids": list(ids)})).all()
             pending = [row for row in rows if row.status == "pending"]
             reads, errors = await read_events(connection, pending)
-            posted = await write_effects(connection, self._book, [read.effects for read in reads])
+            effects = [read.effects for read in reads]
+            posted, ties = await write_effects(connection, self._book, effects, hold_ties=True)
             if posted.conflicts:
                 raise _ContradictedError(_conflicting(reads, posted.conflicts))
-            outcome = await self._mark(connection, reads)
+            outcome = await self._mark(connection, reads, await decide_ties(connection, ties))
             await self._book.settle_balances(connection, posted)
         return outcome, errors
 
-    async def _mark(self, connection: AsyncConnection, reads: Sequence[Read]) -> Outcome:
+    async def _mark(
+        self, connection: AsyncConnection, reads: Sequence[Read], ties: Mapping[str, set[Question]]
+    ) -> Outcome:
         """Mark finished events in the transaction of their effects; the others wait for their answers."""
         outcome = Outcome()
         finished = []
@@ -138,9 +141,10 @@ class Processor:
         for read in reads:
             if read.effects.balance_transactions:
                 outcome.balance_transactions = True
-            if read.effects.waiting_for:
+            questions = {*read.effects.waiting_for, *ties.get(read.event, ())}
+            if questions:
                 waiting.append(read.event)
-                for question in read.effects.waiting_for:
+                for question in questions:
                     outcome.questions.setdefault(question, set()).add(read.event)
             else:
                 finished.append((read.event, "ignored" if read.ignored else "processed"))

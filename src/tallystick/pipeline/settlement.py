@@ -191,7 +191,7 @@ class Settlement:
         async with self._engine.begin() as connection:
             rows = (await connection.execute(_DUE, {"wanted": False, "limit": limit})).all()
             read = {row.id: effects for row in rows if (effects := await self._read(connection, row))}
-            posted = await write_effects(connection, self._book, list(read.values()))
+            posted, _ = await write_effects(connection, self._book, list(read.values()))
             if posted.conflicts:
                 raise _ContradictedError(
                     [(row, error) for row in rows if (error := _contradiction(read.get(row.id), posted))]

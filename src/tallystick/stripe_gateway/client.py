@@ -97,6 +97,14 @@ class StripeGateway:
         """As it stands now."""
         return await self._call("get", _path(_REFUNDS, refund))
 
+    async def find_payment_intent(self, intent: str) -> dict[str, Any] | None:
+        """The PaymentIntent; None when Stripe knows no such one."""
+        return await self._find(_path(_INTENTS, intent), {})
+
+    async def find_refund(self, refund: str) -> dict[str, Any] | None:
+        """The refund; None when Stripe knows no such one."""
+        return await self._find(_path(_REFUNDS, refund), {})
+
     async def retrieve_charge(self, charge: str) -> dict[str, Any] | None:
         """The charge; None when Stripe knows no such one."""
         return await self._find(_path("/v1/charges", charge), {})
