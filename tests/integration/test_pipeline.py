@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,12 +13,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.builders import Json, StripeStory
+from tests.conftest import Databases
 from tests.pipeline_support import attempts_of, book_balances, effect_keys, event_states
 from tests.road import FakeClock, Road, StoryStripe, incoming, picture
 
+from tallystick.db.session import open_engine
 from tallystick.errors import PayloadError, StripeUnavailableError
 from tallystick.events.catalog import EVENTS
 from tallystick.events.spec import Effects, Event, Facts, Rule
+from tallystick.pipeline.process import Outcome
+from tallystick.settings import load_settings
 from tallystick.stripe_gateway.answers import RefusedError
 
 AT_ONCE: dict[str, Any] = {"retry_base_s": 1e-6}
@@ -175,6 +180,73 @@ async def test_an_event_that_the_database_refuses_fails_alone(
     assert says in attempt.error
     assert "_secret_" not in attempt.error + attempt.traceback, "an error quotes no client secrets"
     assert (await road.process([bad["id"]])).counts == {"dead": 1}
+
+
+async def test_poison_among_a_thousand_costs_twenty_more_batches(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Halving finds it in two batches for each doubling of their number; the others are processed once."""
+    story = payments(250)
+    bad = some_charge(story, 123)
+    bad["data"]["object"]["amount_captured"] = 2**63
+    road = Road(engine, story)
+    sizes: list[int] = []
+    whole = road.processor._batch
+
+    async def counted(ids: Sequence[str]) -> tuple[Outcome, dict[str, Exception]]:
+        sizes.append(len(ids))
+        return await whole(ids)
+
+    monkeypatch.setattr(road.processor, "_batch", counted)
+    outcome = await road.deliver(story.events)
+    assert outcome.counts == {"processed": 999, "failed": 1}
+    assert sizes[0] == 1000
+    assert len(sizes) <= 1 + 2 * 10
+    assert (await book_balances(engine))["revenue:payments", "usd"] == -sum(range(1000, 1250)), (
+        "the payment's own event tells of its capture too"
+    )
+
+
+async def test_a_handler_that_raises_for_an_hour_and_is_mended_loses_nothing(
+    engine: AsyncEngine, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All charges of 100 payments fail for an hour of the clock; the other events go by them."""
+    story = payments(100)
+    mended = EVENTS["charge.succeeded"].rule
+
+    def broken(_event: Event, _facts: Facts) -> Effects:
+        raise ZeroDivisionError("a bug")
+
+    set_rule(monkeypatch, broken)
+    clock = FakeClock()
+    road = Road(engine, story, clock=clock)
+    assert (await road.deliver(story.events)).counts == {"processed": 300, "failed": 100}
+    start = clock.now
+    while clock.now - start < timedelta(hours=1):
+        await road.process_due(clock.now)
+        clock.pass_by(timedelta(minutes=1))
+    states = await event_states(engine)
+    failed = {state for state in states.values() if state != ("processed", 0)}
+    assert {status for status, _ in failed} == {"pending"}, "an hour makes no dead letters"
+    assert max(attempts for _, attempts in failed) < road.settings.retry_limit
+    set_rule(monkeypatch, mended)
+    due = 0
+    for _ in range(60):  # within two and a half days of the clock each had its next attempt
+        due += await road.process_due(clock.now)
+        clock.pass_by(timedelta(hours=1))
+    assert due == 100
+    await road.finish()
+    assert {status for status, _ in (await event_states(engine)).values()} == {"processed"}
+    other_url = await databases.create()
+    other = open_engine(load_settings({}, require=(), database_url=other_url))
+    try:
+        calm = Road(other, story)
+        await calm.deliver(story.events)
+        await calm.finish()
+        assert await picture(engine) == await picture(other)
+    finally:
+        await other.dispose()
+        await databases.drop(other_url)
 
 
 async def test_an_unknown_type_is_kept_and_ignored(engine: AsyncEngine) -> None:
