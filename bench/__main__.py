@@ -17,12 +17,13 @@ from typing import Final
 
 import uvloop
 
-from bench import events, payments
+from bench import events, payments, pipeline
 from bench.machine import Machine
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
 
 AREAS: Final[dict[str, Callable[[Machine], Coroutine[None, None, None]]]] = {
     "events": events.run,
+    "pipeline": pipeline.run,
     "payments": payments.run,
 }
 """What can be measured, each over databases of its own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from typing import Final
 
@@ -40,10 +41,10 @@ async def run(machine: Machine) -> None:
     ratio("events processed : bare rows", processed / bare)
 
 
-def story_of(payments: int) -> StripeStory:
-    """Payments that succeed: four events each, as Stripe sends them."""
-    story = StripeStory()
-    for number in range(payments):
+def story_of(payments: int, first: int = 0) -> StripeStory:
+    """Payments that succeed: four events each, as Stripe sends them; numbered from ``first``."""
+    story = StripeStory(_numbers=itertools.count(10 * first))
+    for number in range(first, first + payments):
         intent = story.intent(1000 + number % 5000, "usd", ours=f"pay_{number:026d}")
         story.succeed(intent)
     return story

@@ -62,38 +62,30 @@ async def open_ties(
     for report in reports:
         if is_tie(report.state_order, latest[report.id]) and not _stands_in(report):
             tied[report.id].append(report)
-    doubtful = {
-        row_id: found
-        for row_id, found in tied.items()
-        if len(found) > 1 or _ties_with_row(found[0], row_orders.get(row_id, ""))
-    }
     contents = {}
-    for row in await _rows_of(connection, doubtful, row_orders):
-        contents[row.id] = _content(row, doubtful[row.id][0])
+    for row in await _rows_that_tie(connection, tied, row_orders):
+        contents[row.id] = _content(row, tied[row.id][0])
     return [
         Tie(report)
-        for row_id, found in doubtful.items()
+        for row_id, found in tied.items()
         for report in found
         if _content(report, report) != contents.get(row_id, _content(found[0], found[0]))
     ]
 
 
-async def _rows_of(
-    connection: AsyncConnection, doubtful: Mapping[str, Sequence[Report]], row_orders: Mapping[str, str]
+async def _rows_that_tie(
+    connection: AsyncConnection, tied: Mapping[str, Sequence[Report]], row_orders: Mapping[str, str]
 ) -> Sequence[Any]:
     """The rows whose state came from another event of the tie."""
     wanted: dict[Table, list[str]] = defaultdict(list)
-    for row_id, found in doubtful.items():
-        if any(_ties_with_row(report, row_orders.get(row_id, "")) for report in found):
+    for row_id, found in tied.items():
+        order = row_orders.get(row_id, "")
+        if any(is_tie(report.state_order, order) and report.state_order != order for report in found):
             wanted[payments if isinstance(found[0], PaymentReport) else refunds].append(row_id)
     rows: list[Any] = []
     for table, ids in wanted.items():
         rows += (await connection.execute(select(table).where(table.c.id.in_(ids)))).all()
     return rows
-
-
-def _ties_with_row(report: Report, row_order: str) -> bool:
-    return report.state_order != row_order and is_tie(report.state_order, row_order)
 
 
 def _content(source: Any, like: Report) -> dict[str, Any]:

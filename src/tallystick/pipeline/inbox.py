@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tallystick.db.session import database_is_away
+from tallystick.db.session import autocommit, database_is_away
 from tallystick.errors import DatabaseUnavailableError
 
 log = structlog.get_logger(__name__)
@@ -132,5 +132,5 @@ class Inbox:
             "created": [event.created_at for event in rows],
             "ring_ats": [ring_at] * len(rows),
         }
-        async with self._engine.begin() as connection:
+        async with autocommit(self._engine) as connection:
             return set((await connection.execute(_PERSIST, parameters)).scalars())
