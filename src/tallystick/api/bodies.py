@@ -21,6 +21,15 @@ from pydantic import (
     model_validator,
 )
 
+from tallystick.api.choices import (
+    AcceptanceType,
+    AllowRedirects,
+    CancellationReason,
+    CaptureMethod,
+    Direction,
+    RefundReason,
+    SetupFutureUsage,
+)
 from tallystick.ledger.statements import PostedTransaction
 from tallystick.payments import reading
 from tallystick.payments.status import PaymentStatus, RefundStatus
@@ -74,7 +83,7 @@ class OnlineAcceptance(_In):
 class CustomerAcceptance(_In):
     """How the customer accepted the mandate; ``accepted_at`` in Unix seconds."""
 
-    type: Literal["online", "offline"]
+    type: AcceptanceType
     online: OnlineAcceptance | None = None
     accepted_at: StrictInt | None = None
 
@@ -99,19 +108,19 @@ class CreatePayment(_In):
     customer: StripeId | None = Field(None, description="Stripe's id of the customer")
     description: Description | None = None
     metadata: Metadata = Field(default_factory=dict)
-    capture_method: Literal["automatic", "manual"] = "automatic"
+    capture_method: CaptureMethod = "automatic"
     payment_method: StripeId | None = Field(None, examples=["pm_card_visa"])
     confirm: StrictBool = Field(False, description="Confirm at once; needs a payment_method")
     return_url: Url | None = Field(
         None, description="Where a redirect comes back to; with it, payment methods that redirect are allowed"
     )
-    allow_redirects: Literal["always", "never"] | None = Field(
+    allow_redirects: AllowRedirects | None = Field(
         None, description="Whether payment methods may redirect, where the return_url comes only at confirm"
     )
     off_session: StrictBool = Field(
         False, description="The customer is not there: pay with a saved payment method; goes with confirm"
     )
-    setup_future_usage: Literal["on_session", "off_session"] | None = Field(
+    setup_future_usage: SetupFutureUsage | None = Field(
         None, description="Save the payment method with the customer for later"
     )
     mandate_data: MandateData | None = Field(None, description="For bank debits; goes with confirm")
@@ -152,7 +161,7 @@ class ConfirmPayment(_In):
     payment_method: StripeId | None = None
     return_url: Url | None = None
     off_session: StrictBool = False
-    setup_future_usage: Literal["on_session", "off_session"] | None = None
+    setup_future_usage: SetupFutureUsage | None = None
     mandate_data: MandateData | None = None
     receipt_email: Email | None = None
 
@@ -166,16 +175,14 @@ class CapturePayment(_In):
 class CancelPayment(_In):
     """Why it is cancelled."""
 
-    cancellation_reason: Literal["duplicate", "fraudulent", "requested_by_customer", "abandoned"] | None = (
-        None
-    )
+    cancellation_reason: CancellationReason | None = None
 
 
 class RefundPayment(_In):
     """How much to give back; without an amount, all that is left."""
 
     amount: MinorUnits | None = None
-    reason: Literal["duplicate", "fraudulent", "requested_by_customer"] | None = None
+    reason: RefundReason | None = None
     metadata: Metadata = Field(default_factory=dict)
 
 
@@ -267,7 +274,7 @@ class LedgerEntry(BaseModel):
     """One leg."""
 
     account: str
-    direction: Literal["debit", "credit"]
+    direction: Direction
     amount: int
     currency: str
 

@@ -16,6 +16,7 @@ from tallystick.api.idempotent import Once
 from tallystick.api.keys import Scope
 from tallystick.api.routing import guarded_router, json_answer, needs
 from tallystick.app import App
+from tallystick.errors import InvalidStateError
 from tallystick.idempotency import Claim
 from tallystick.pipeline import dead_letters
 from tallystick.pipeline.audit import Replay, get_replay
@@ -32,7 +33,9 @@ def dead_letter_routes(app: App, gate: Gate) -> APIRouter:
 def _add_reading(router: APIRouter, app: App) -> None:
     reads = needs(Scope.EVENTS_READ)
 
-    @router.get("/dead-letters", response_model=bodies.DeadLetterPage, openapi_extra=reads)
+    @router.get(
+        "/dead-letters", name="list_dead_letters", response_model=bodies.DeadLetterPage, openapi_extra=reads
+    )
     async def get_dead_letters(
         *,
         kind: dead_letters.LetterKind | None = None,
@@ -59,7 +62,12 @@ def _add_reading(router: APIRouter, app: App) -> None:
             found = await dead_letters.summary(connection)
         return json_answer(bodies.DeadLetterSummary(count=found.count, oldest_at=found.oldest_at))
 
-    @router.get("/dead-letters/{id}", response_model=bodies.DeadLetterInFull, openapi_extra=reads)
+    @router.get(
+        "/dead-letters/{id}",
+        name="get_dead_letter",
+        response_model=bodies.DeadLetterInFull,
+        openapi_extra=reads,
+    )
     async def get_one_dead_letter(id: str) -> Response:  # noqa: A002 - the name of the path parameter
         """A dead letter with its payload and every attempt, tracebacks too; also one that was discarded."""
         async with app.engine.connect() as connection:
@@ -69,9 +77,14 @@ def _add_reading(router: APIRouter, app: App) -> None:
 
 def _add_commands(router: APIRouter, app: App) -> None:
     once = Once(app.engine, app.settings)
-    replays = needs(Scope.EVENTS_REPLAY)
+    replays = needs(Scope.EVENTS_REPLAY, InvalidStateError)
 
-    @router.post("/dead-letters/{id}/replay", response_model=bodies.Replay, openapi_extra=replays)
+    @router.post(
+        "/dead-letters/{id}/replay",
+        name="replay_dead_letter",
+        response_model=bodies.Replay,
+        openapi_extra=replays,
+    )
     async def post_dead_letter_replay(request: Request, id: str, body: bodies.Why) -> Response:  # noqa: A002
         """Put a dead letter back to be processed again."""
 
@@ -87,7 +100,12 @@ def _add_commands(router: APIRouter, app: App) -> None:
 
         return await once.answer(request, body, work, bodies.Replay.of, status=200)
 
-    @router.post("/dead-letters/{id}/discard", response_model=bodies.DeadLetterInFull, openapi_extra=replays)
+    @router.post(
+        "/dead-letters/{id}/discard",
+        name="discard_dead_letter",
+        response_model=bodies.DeadLetterInFull,
+        openapi_extra=replays,
+    )
     async def post_dead_letter_discard(request: Request, id: str, body: bodies.Why) -> Response:  # noqa: A002
         """Let a dead letter have no effect; its bytes and history are kept."""
 

@@ -1,4 +1,4 @@
-"""FastAPI with our routes, our problem documents, and an OpenAPI description that tells them."""
+"""FastAPI with our routes and our problem documents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any, Final
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,15 +15,15 @@ from starlette.routing import Match
 from tallystick import __version__
 from tallystick.api.auth import Gate
 from tallystick.api.dead_letters import dead_letter_routes
+from tallystick.api.description import description
 from tallystick.api.events import event_routes
 from tallystick.api.health import health_routes
 from tallystick.api.ledger import ledger_routes
 from tallystick.api.payments import payment_routes
-from tallystick.api.problems import MEDIA_TYPE, Problem, problem_response, unexpected
+from tallystick.api.problems import problem_response, unexpected
 from tallystick.api.reference import reference_routes
 from tallystick.api.refunds import refund_routes
 from tallystick.api.routing import request_id
-from tallystick.api.webhooks import PATH as WEBHOOK_PATH
 from tallystick.app import App
 from tallystick.errors import (
     InvalidJsonError,
@@ -37,13 +36,6 @@ from tallystick.errors import (
 log = structlog.get_logger(__name__)
 
 _SUMMARY: Final = "Payments on Stripe with a ledger that proves itself."
-_IDEMPOTENCY_KEY: Final = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "Requests with the same key are carried out once and get the same answer.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-}
 
 
 def build_api(app: App) -> FastAPI:
@@ -53,6 +45,7 @@ def build_api(app: App) -> FastAPI:
         version=__version__,
         summary=_SUMMARY,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         docs_url=None,  # FastAPI's own pages load their scripts from a CDN
         redoc_url=None,
     )
@@ -72,7 +65,7 @@ def build_api(app: App) -> FastAPI:
     api.add_exception_handler(RequestValidationError, _on_invalid)
     api.add_exception_handler(HTTPException, _on_http)
     api.add_exception_handler(Exception, _on_unexpected)
-    api.openapi = lambda: _description(api)  # type: ignore[method-assign]
+    api.openapi = lambda: description(api)  # type: ignore[method-assign]
     return api
 
 
@@ -135,51 +128,3 @@ def invalid_request(error: RequestValidationError) -> InvalidRequestError:
 def _param(location: tuple[Any, ...]) -> str:
     """``("body", "metadata", "a")`` as ``metadata.a``, cut where a caller's own key is long."""
     return ".".join(str(part) for part in location[1:])[:200]
-
-
-def _description(api: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document; refusals are problem documents, and 422 from FastAPI does not happen."""
-    if api.openapi_schema is None:
-        document = get_openapi(
-            title=api.title,
-            version=api.version,
-            summary=api.summary,
-            openapi_version=api.openapi_version,
-            routes=api.routes,
-        )
-        schemas = document["components"]["schemas"]
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
-        schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        refusal = {
-            "description": "A problem document; `code` says which",
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for methods in document["paths"].values():
-            for method, operation in methods.items():
-                operation["responses"].pop("422", None)
-                operation["responses"]["default"] = refusal
-                if method == "post":
-                    operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
-        document["paths"][WEBHOOK_PATH] = {"post": _webhook_operation(refusal)}
-        api.openapi_schema = document
-    return api.openapi_schema
-
-
-def _webhook_operation(refusal: dict[str, Any]) -> dict[str, Any]:
-    received = {"type": "object", "properties": {"received": {"type": "boolean"}}}
-    return {
-        "tags": ["webhooks"],
-        "summary": "Receive a Stripe event",
-        "description": "For Stripe: the signature is checked over the raw bytes. 200 means stored for good.",
-        "operationId": "receive_stripe_event",
-        "security": [],
-        "parameters": [
-            {"name": "Stripe-Signature", "in": "header", "required": True, "schema": {"type": "string"}}
-        ],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
-        "responses": {
-            "200": {"description": "Stored", "content": {"application/json": {"schema": received}}},
-            "default": refusal,
-        },
-    }

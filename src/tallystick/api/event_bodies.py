@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
+from tallystick.api.choices import EffectKind, LetterStatus, ReplayOutcome
 from tallystick.monitoring.redaction import blot_cards
 from tallystick.pipeline import audit, dead_letters, events
 from tallystick.pipeline.dead_letters import LetterKind
-from tallystick.pipeline.preview import Kind, Preview, Standing
+from tallystick.pipeline.preview import Preview, Standing
 from tallystick.pipeline.selection import EventStatus
 
 
@@ -97,7 +98,7 @@ class Effect(BaseModel):
     ``source`` say which one stands, and what posted it.
     """
 
-    kind: Kind
+    kind: EffectKind
     key: str
     standing: Standing
     ledger_transaction: int | None
@@ -135,7 +136,7 @@ class DeadLetter(BaseModel):
     object: Literal["dead_letter"] = "dead_letter"
     kind: LetterKind
     type: str
-    status: Literal["dead", "discarded"]
+    status: LetterStatus
     failed_attempts: int
     last_error: LastError | None
     dead_at: datetime
@@ -186,7 +187,7 @@ class Replay(BaseModel):
     selection: dict[str, Any]
     started_at: datetime
     finished_at: datetime | None
-    outcome: Literal["finished", "interrupted"] | None
+    outcome: ReplayOutcome | None
     counts: dict[str, int]
 
     @classmethod

@@ -43,7 +43,9 @@ def event_routes(app: App, gate: Gate) -> APIRouter:
 
 
 def _add_reading(router: APIRouter, app: App) -> None:
-    @router.get("/events", response_model=bodies.EventPage, openapi_extra=needs(Scope.EVENTS_READ))
+    @router.get(
+        "/events", name="list_events", response_model=bodies.EventPage, openapi_extra=needs(Scope.EVENTS_READ)
+    )
     async def get_events(
         *,
         status: EventStatus | None = None,
@@ -70,7 +72,12 @@ def _add_reading(router: APIRouter, app: App) -> None:
             found, next_cursor = await list_events(connection, selection, limit=limit, cursor=cursor)
         return json_answer(bodies.event_page(found, next_cursor))
 
-    @router.get("/events/{id}", response_model=bodies.EventInFull, openapi_extra=needs(Scope.EVENTS_READ))
+    @router.get(
+        "/events/{id}",
+        name="get_event",
+        response_model=bodies.EventInFull,
+        openapi_extra=needs(Scope.EVENTS_READ),
+    )
     async def get_one_event(id: str) -> Response:  # noqa: A002 - the name of the path parameter
         """An event with its payload, the attempts that failed, and its effects."""
         async with app.engine.connect() as connection:
@@ -85,7 +92,10 @@ def _add_replays(router: APIRouter, app: App) -> None:
     once = Once(app.engine, app.settings)
 
     @router.post(
-        "/events/{id}/replay", response_model=bodies.Replay, openapi_extra=needs(Scope.EVENTS_REPLAY)
+        "/events/{id}/replay",
+        name="replay_event",
+        response_model=bodies.Replay,
+        openapi_extra=needs(Scope.EVENTS_REPLAY),
     )
     async def post_event_replay(request: Request, id: str, body: bodies.Why) -> Response:  # noqa: A002
         """Put an event back to be processed again; what it has done is not done a second time."""
@@ -101,7 +111,12 @@ def _add_replays(router: APIRouter, app: App) -> None:
 
         return await once.answer(request, body, work, bodies.Replay.of, status=200)
 
-    @router.get("/replays", response_model=bodies.ReplayPage, openapi_extra=needs(Scope.EVENTS_READ))
+    @router.get(
+        "/replays",
+        name="list_replays",
+        response_model=bodies.ReplayPage,
+        openapi_extra=needs(Scope.EVENTS_READ),
+    )
     async def get_replays(limit: Limit = 20, cursor: Cursor = None) -> Response:
         """Who replayed what, when, why, and what came of it; the latest first."""
         async with app.engine.connect() as connection:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.responses import Response
 
+from tallystick.api.choices import Presence, ReadinessStatus, SchemaState
 from tallystick.api.routing import json_answer
 from tallystick.app import App
 from tallystick.db.migrate import is_current
@@ -30,10 +31,10 @@ class Health(BaseModel):
 class Readiness(BaseModel):
     """``degraded``: Redis, the doorbell, is away; events are taken in and wait for the sweep."""
 
-    status: Literal["ready", "degraded", "unavailable"]
-    database: Literal["ok", "away"]
-    schema_: Literal["current", "outdated", "unknown"] = Field(alias="schema")
-    redis: Literal["ok", "away"]
+    status: ReadinessStatus
+    database: Presence
+    schema_: SchemaState = Field(alias="schema")
+    redis: Presence
 
 
 def health_routes(app: App) -> APIRouter:
@@ -62,7 +63,7 @@ def health_routes(app: App) -> APIRouter:
     return router
 
 
-async def _schema(engine: AsyncEngine) -> Literal["current", "outdated", "unknown"]:
+async def _schema(engine: AsyncEngine) -> SchemaState:
     current: list[bool] = []
 
     async def look() -> None:

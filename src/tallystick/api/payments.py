@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -12,14 +12,25 @@ from tallystick.api import bodies
 from tallystick.api.auth import Gate
 from tallystick.api.idempotent import Once
 from tallystick.api.keys import Scope
-from tallystick.api.routing import guarded_router, json_answer, needs
+from tallystick.api.routing import AT_STRIPE, guarded_router, json_answer, needs
 from tallystick.app import App
 from tallystick.db.session import autocommit
-from tallystick.errors import TallystickError
+from tallystick.errors import (
+    CardDeclinedError,
+    CustomerAuthenticationRequiredError,
+    InvalidAmountError,
+    InvalidStateError,
+    RefundExceedsAvailableError,
+    TallystickError,
+    UnknownCurrencyRequestError,
+)
 from tallystick.idempotency import Claim
 from tallystick.ledger.statements import transactions_of_payments
 from tallystick.payments import commands, creating, reading, refunding
 from tallystick.payments.outcomes import PaymentDeclinedError
+
+_CHANGES: Final = (*AT_STRIPE, InvalidStateError)
+_PAYS: Final = (*_CHANGES, InvalidAmountError, CardDeclinedError, CustomerAuthenticationRequiredError)
 
 
 def payment_routes(app: App, gate: Gate) -> APIRouter:
@@ -69,9 +80,14 @@ def _add_reading(router: APIRouter, app: App) -> None:
 
 def _add_commands(router: APIRouter, app: App) -> None:
     once = Once(app.engine, app.settings)
-    writes = needs(Scope.PAYMENTS_WRITE)
+    pays = needs(Scope.PAYMENTS_WRITE, *_PAYS)
 
-    @router.post("/payments", status_code=201, response_model=bodies.Payment, openapi_extra=writes)
+    @router.post(
+        "/payments",
+        status_code=201,
+        response_model=bodies.Payment,
+        openapi_extra=needs(Scope.PAYMENTS_WRITE, *_PAYS, UnknownCurrencyRequestError),
+    )
     async def create_payment(request: Request, body: bodies.CreatePayment) -> Response:
         """Begin a payment; with ``confirm`` charge it at once. A decline is a 402 and keeps the payment."""
 
@@ -82,7 +98,9 @@ def _add_commands(router: APIRouter, app: App) -> None:
 
         return await once.answer(request, body, work, _with_secret, status=201, explain=_declined_payment)
 
-    @router.post("/payments/{id}", response_model=bodies.Payment, openapi_extra=writes)
+    @router.post(
+        "/payments/{id}", response_model=bodies.Payment, openapi_extra=needs(Scope.PAYMENTS_WRITE, *_CHANGES)
+    )
     async def update_payment(request: Request, id: str, body: bodies.UpdatePayment) -> Response:  # noqa: A002
         """Change a payment's description, metadata, receipt email or statement descriptors."""
 
@@ -91,7 +109,7 @@ def _add_commands(router: APIRouter, app: App) -> None:
 
         return await once.answer(request, body, work, _with_secret, status=200)
 
-    @router.post("/payments/{id}/confirm", response_model=bodies.Payment, openapi_extra=writes)
+    @router.post("/payments/{id}/confirm", response_model=bodies.Payment, openapi_extra=pays)
     async def confirm_payment(
         request: Request,
         id: str,  # noqa: A002
@@ -108,7 +126,7 @@ def _add_commands(router: APIRouter, app: App) -> None:
 
         return await once.answer(request, given, work, _with_secret, status=200, explain=_declined_payment)
 
-    @router.post("/payments/{id}/capture", response_model=bodies.Payment, openapi_extra=writes)
+    @router.post("/payments/{id}/capture", response_model=bodies.Payment, openapi_extra=pays)
     async def capture_payment(
         request: Request,
         id: str,  # noqa: A002
@@ -127,9 +145,12 @@ def _add_commands(router: APIRouter, app: App) -> None:
 
 def _add_ends(router: APIRouter, app: App) -> None:
     once = Once(app.engine, app.settings)
-    writes = needs(Scope.PAYMENTS_WRITE)
 
-    @router.post("/payments/{id}/cancel", response_model=bodies.Payment, openapi_extra=writes)
+    @router.post(
+        "/payments/{id}/cancel",
+        response_model=bodies.Payment,
+        openapi_extra=needs(Scope.PAYMENTS_WRITE, *_CHANGES),
+    )
     async def cancel_payment(
         request: Request,
         id: str,  # noqa: A002
@@ -148,7 +169,7 @@ def _add_ends(router: APIRouter, app: App) -> None:
         "/payments/{id}/refund",
         status_code=201,
         response_model=bodies.Refund,
-        openapi_extra=needs(Scope.REFUNDS_WRITE),
+        openapi_extra=needs(Scope.REFUNDS_WRITE, *_CHANGES, InvalidAmountError, RefundExceedsAvailableError),
     )
     async def refund_payment(
         request: Request,

@@ -19,10 +19,20 @@ from starlette.responses import Response
 from tallystick.api.auth import Gate
 from tallystick.api.keys import ApiKey, Scope
 from tallystick.db.session import database_is_away
-from tallystick.errors import DatabaseUnavailableError, InvalidRequestError
+from tallystick.errors import (
+    DatabaseUnavailableError,
+    InvalidRequestError,
+    StripeAccessError,
+    StripeRefusedError,
+    StripeUnavailableError,
+    TallystickError,
+)
 
 SCOPE: Final = "x-required-scope"
-_bearer = HTTPBearer(auto_error=False, description="An API key: tsk_…")
+PROBLEMS: Final = "x-problem-codes"
+AT_STRIPE: Final = (StripeRefusedError, StripeUnavailableError, StripeAccessError)
+"""What any call to Stripe can end in."""
+_bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="An API key: tsk_…")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -50,9 +60,9 @@ def guarded_router(gate: Gate, tag: str) -> APIRouter:
     return APIRouter(route_class=GuardedRoute, tags=[tag], dependencies=[Security(_bearer)])
 
 
-def needs(scope: Scope) -> dict[str, Any]:
-    """The ``openapi_extra`` of a route."""
-    return {SCOPE: scope.value}
+def needs(scope: Scope, *raises: type[TallystickError]) -> dict[str, Any]:
+    """The ``openapi_extra`` of a route; ``raises`` are the errors that it does not share with all others."""
+    return {SCOPE: scope.value, PROBLEMS: [kind.code for kind in raises]}
 
 
 def api_key(request: Request) -> ApiKey:

@@ -12,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import text
+from tests.integration.api.conformance import Conformance
 
+from tallystick.api.documents import build_api
 from tallystick.api.keys import create_key
 from tallystick.api.server import create_app
 from tallystick.app import App, open_app
@@ -107,7 +109,10 @@ async def open_face(database_url: str, valkey: EmbeddedValkey, **changes: Any) -
         }
         async with open_app(load_settings({}, **{**given, **changes})) as app:
             transport = httpx.ASGITransport(create_app(app), raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+            conforms = Conformance(build_api(app).openapi())
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://test", event_hooks={"response": [conforms.check]}
+            ) as http:
                 made = Face(app, http, sandbox)
                 http.headers["Authorization"] = f"Bearer {await made.key('admin')}"
                 yield made
