@@ -57,6 +57,20 @@ def effects(found: Sequence[bodies.Effect]) -> None:
     show("Effects", columns, rows, right=("ledger transaction",))
 
 
+def replay(found: bodies.Replay) -> None:
+    """One replay, a line for each fact."""
+    facts(
+        [
+            ("replay", found.id),
+            ("by", escape(found.actor)),
+            ("reason", escape(found.reason)),
+            ("selection", escape(counted(found.selection))),
+            ("outcome", found.outcome),
+            ("result", counted(found.counts)),
+        ]
+    )
+
+
 def replays(found: Sequence[bodies.Replay]) -> None:
     """The record of replays."""
     columns = ("replay", "started (UTC)", "by", "reason", "selection", "outcome", "result")

@@ -84,7 +84,7 @@ def replay(
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:
-        views.replays([found])
+        views.replay(found)
 
 
 @dataclass(slots=True)
