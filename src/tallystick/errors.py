@@ -109,7 +109,7 @@ class RefundExceedsAvailableError(TallystickError):
 
 
 class CardDeclinedError(TallystickError):
-    """The card was declined; ``extra`` carries ``decline_code`` and ``payment``."""
+    """The card was declined; ``extra`` carries ``decline_code``, ``advice`` and ``payment``."""
 
     code, status, title = "card_declined", 402, "The card was declined"
 
@@ -163,7 +163,7 @@ class StripeRefusedError(TallystickError):
 
 
 class StripeUnavailableError(TallystickError):
-    """Stripe could not be reached, or answered 5xx or 429 within the retry budget."""
+    """Stripe could not be reached, answered 5xx or 429 within the retry budget, or is not asked meanwhile."""
 
     code, status, title, retryable = "stripe_unavailable", 503, "Stripe cannot be reached", True
 

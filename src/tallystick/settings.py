@@ -49,8 +49,16 @@ class Settings(BaseModel):
     database_pool_size: int = Field(10, ge=1, description="Connections to PostgreSQL a process keeps")
     database_timeout_s: float = Field(5.0, gt=0, description="Longest wait for a connection")
     stripe_timeout_s: float = Field(20.0, gt=0, description="Longest wait for an answer from Stripe")
+    stripe_connect_timeout_s: float = Field(5.0, gt=0, description="Longest wait for a connection to Stripe")
     stripe_max_retries: int = Field(2, ge=0, description="Retries of a call to Stripe")
-    stripe_connections: int = Field(200, ge=1, description="Connections to Stripe a process opens at most")
+    stripe_budget_s: float = Field(30.0, gt=0, description="Longest time for a call with all its retries")
+    stripe_connections: int = Field(200, ge=1, description="Calls to Stripe a process makes at once at most")
+    stripe_queue_s: float = Field(15.0, gt=0, description="Longest wait for a place among those calls")
+    stripe_breaker_outages: int = Field(
+        10, ge=1, description="Outages, if half of all tries, after which no call to Stripe is made"
+    )
+    stripe_breaker_window_s: float = Field(10.0, gt=0, description="The time in which outages are counted")
+    stripe_breaker_pause_s: float = Field(5.0, gt=0, description="How long no call is made at first")
     webhook_tolerance_s: int = Field(300, ge=1, description="Largest age or lead of a webhook's timestamp")
     body_limit: int = Field(1_048_576, ge=1024, description="Largest request body in bytes")
 

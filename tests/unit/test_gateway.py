@@ -24,7 +24,9 @@ from tallystick.stripe_gateway.answers import (
     StateRefusedError,
     UnavailableError,
 )
+from tallystick.stripe_gateway.breaker import BreakerState
 from tallystick.stripe_gateway.client import StripeGateway
+from tallystick.stripe_gateway.declines import HIDDEN, PLAIN
 
 KEY = "sk_test_51SecretSecret"
 DATE = "Tue, 24 Nov 2026 06:00:00 GMT"
@@ -267,19 +269,44 @@ async def test_stripe_can_say_not_to_try_again(script: Script) -> None:
 
 async def test_a_decline_carries_the_payment_intent(script: Script, gateway: StripeGateway) -> None:
     declined = error(
-        "card_error", "Declined.", code="card_declined", decline_code="lost_card",
+        "card_error", "No funds.", code="card_declined", decline_code="insufficient_funds",
         advice_code="do_not_try_again", payment_intent=INTENT,
     )  # fmt: skip
     script.answers = [http(402, declined)]
     with pytest.raises(DeclinedError) as caught:
         await create(gateway)
     assert caught.value.status == 402
-    assert caught.value.detail == "Declined."
+    assert caught.value.detail == "No funds."
+    advice = caught.value.extra.pop("advice")
+    assert advice.startswith("Do not try this card again. ")
+    assert "another card" in advice
+    assert "insufficient funds" in caught.value.extra.pop("customer_message")
     assert caught.value.extra == {
-        "stripe_code": "card_declined", "decline_code": "lost_card", "advice_code": "do_not_try_again",
+        "stripe_code": "card_declined", "decline_code": "insufficient_funds",
+        "advice_code": "do_not_try_again",
     }  # fmt: skip
     assert caught.value.intent is not None
     assert (caught.value.intent.object, caught.value.intent.at) == (INTENT, AT)
+
+
+@pytest.mark.parametrize("reason", sorted(HIDDEN))
+async def test_the_customer_is_not_told_that_a_card_is_stolen(
+    script: Script, gateway: StripeGateway, reason: str
+) -> None:
+    plain = error(
+        "card_error", "Your card was declined.", code="card_declined", decline_code="generic_decline"
+    )
+    telling = error("card_error", f"It is a {reason}.", code="card_declined", decline_code=reason)
+    script.answers = [http(402, plain), http(402, telling), http(402, error("card_error", code="new_one"))]
+    shown = []
+    for _ in range(3):
+        with pytest.raises(DeclinedError) as caught:
+            await create(gateway)
+        shown.append((caught.value.detail, caught.value.extra["customer_message"]))
+    assert shown[1][0] == "Your card was declined."
+    assert shown[1][1] == shown[2][1] == PLAIN
+    assert "issuer" in shown[0][1]
+    assert caught.value.extra["advice"] == "Ask for another card."
 
 
 @pytest.mark.parametrize(
@@ -386,3 +413,78 @@ async def test_an_id_cannot_leave_its_place(script: Script, gateway: StripeGatew
 @pytest.mark.parametrize(("key", "live"), [("sk_test_1", False), ("sk_live_1", True), ("rk_live_1", True)])
 def test_the_key_says_whether_money_is_real(key: str, live: bool) -> None:
     assert open_gateway("http://x", stripe_secret_key=key).livemode is live
+
+
+async def test_retries_end_with_the_budget(script: Script) -> None:
+    script.answers, script.pause_s = [http(429, error("invalid_request_error"), Retry_After="7")], 0.05
+    gateway = open_gateway(script.url, stripe_max_retries=1000, stripe_budget_s=0.5)
+    with pytest.raises(UnavailableError) as caught:
+        await create(gateway)
+    assert (caught.value.outcome_unknown, caught.value.retry_after) == (False, 7)
+    assert 2 <= len(script.requests) < 20
+    await gateway.close()
+
+
+async def test_a_try_gets_no_more_time_than_the_budget_has(script: Script) -> None:
+    script.answers, script.pause_s = [http(200, INTENT)], 5
+    gateway = open_gateway(script.url, stripe_timeout_s=60, stripe_budget_s=0.1)
+    async with asyncio.timeout(10):
+        with pytest.raises(UnavailableError) as caught:
+            await create(gateway)
+    assert caught.value.outcome_unknown is True
+    await gateway.close()
+
+
+async def test_what_cannot_be_sent_in_time_is_not_sent(script: Script) -> None:
+    script.answers, script.pause_s = [http(200, INTENT)], 5
+    gateway = open_gateway(script.url, stripe_connections=1, stripe_queue_s=0.05, stripe_timeout_s=1)
+    assert sorted(await asyncio.gather(refused(gateway), refused(gateway))) == [False, True]
+    assert len(script.requests) == 1
+    await gateway.close()
+
+
+async def test_an_outage_opens_the_breaker_and_a_probe_closes_it(script: Script) -> None:
+    script.answers = [http(500, error("api_error"))]
+    gateway = open_gateway(script.url, stripe_breaker_outages=3, stripe_breaker_pause_s=0.05)
+    for _ in range(3):
+        assert await refused(gateway) is True
+    assert gateway.breaker is BreakerState.OPEN
+    assert await refused(gateway) is False
+    assert len(script.requests) == 3
+    script.answers = [http(402, error("card_error"))]
+    while gateway.breaker is BreakerState.OPEN:  # noqa: ASYNC110 - time passes, nobody tells
+        await asyncio.sleep(0.01)
+    with pytest.raises(DeclinedError):
+        await create(gateway)
+    assert gateway.breaker is BreakerState.CLOSED
+    await gateway.close()
+
+
+async def test_answers_that_refuse_do_not_open_the_breaker(script: Script) -> None:
+    no = "invalid_request_error"
+    script.answers = [
+        http(402, error("card_error")),
+        *(http(status, error(no)) for status in (400, 429, 409)),
+    ]
+    gateway = open_gateway(script.url, stripe_breaker_outages=1)
+    for _ in range(8):
+        with pytest.raises(TallystickError):
+            await create(gateway)
+    assert gateway.breaker is BreakerState.CLOSED
+    await gateway.close()
+
+
+async def test_an_open_breaker_ends_the_retries(script: Script) -> None:
+    script.answers = [http(500, error("api_error"))]
+    gateway = open_gateway(script.url, stripe_max_retries=5, stripe_breaker_outages=2)
+    assert await refused(gateway) is True  # the tries before may have been carried out
+    assert len(script.requests) == 2
+    await gateway.close()
+
+
+async def refused(gateway: StripeGateway) -> bool:
+    """Whether the outcome of a call that failed is unknown."""
+    with pytest.raises(UnavailableError) as caught:
+        await create(gateway)
+    assert caught.value.retry_after
+    return caught.value.outcome_unknown

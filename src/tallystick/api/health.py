@@ -16,6 +16,7 @@ from tallystick.api.choices import Presence, ReadinessStatus, SchemaState
 from tallystick.api.routing import json_answer
 from tallystick.app import App
 from tallystick.db.migrate import is_current
+from tallystick.stripe_gateway.breaker import BreakerState
 
 log = structlog.get_logger(__name__)
 
@@ -29,12 +30,16 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """``degraded``: Redis, the doorbell, is away; events are taken in and wait for the sweep."""
+    """``degraded``: it works, but without Redis (events wait for the sweep) or without Stripe.
+
+    ``stripe`` is ``away`` while the circuit breaker of this process holds calls back.
+    """
 
     status: ReadinessStatus
     database: Presence
     schema_: SchemaState = Field(alias="schema")
     redis: Presence
+    stripe: Presence
 
 
 def health_routes(app: App) -> APIRouter:
@@ -48,15 +53,18 @@ def health_routes(app: App) -> APIRouter:
 
     @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}})
     async def readyz() -> Response:
-        """Whether the database, its schema and Redis are there."""
+        """Whether the database, its schema, Redis and Stripe are there."""
         schema, rings = await asyncio.gather(_schema(app.engine), _answers("redis", lambda: _ping(app)))
         usable = schema == "current"
-        ready = "ready" if usable and rings else "degraded" if usable else "unavailable"
+        answers = app.stripe.breaker is BreakerState.CLOSED
+        whole = rings and answers
+        ready = "ready" if usable and whole else "degraded" if usable else "unavailable"
         state = Readiness(
             status=ready,
             database="away" if schema == "unknown" else "ok",
             schema=schema,
             redis="ok" if rings else "away",
+            stripe="ok" if answers else "away",
         )
         return json_answer(state, 200 if usable else 503)
 

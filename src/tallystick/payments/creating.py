@@ -32,14 +32,13 @@ from tallystick.payments.outcomes import (
 from tallystick.payments.reading import Payment
 from tallystick.payments.status import PaymentStatus
 from tallystick.stripe_gateway.answers import (
-    AUTHENTICATION,
-    AuthenticationDeclinedError,
     DeclinedError,
     RefusedError,
     StripeAnswer,
     UnavailableError,
 )
 from tallystick.stripe_gateway.client import StripeGateway
+from tallystick.stripe_gateway.declines import decline
 from tallystick.stripe_gateway.payloads import PAYMENT_METADATA
 
 CaptureMethod = Literal["automatic", "manual"]
@@ -223,6 +222,5 @@ async def _answer_again(
 def _decline(last_error: dict[str, str], intent: StripeAnswer) -> DeclinedError:
     """The decline that a PaymentIntent remembers, as Stripe's answer to the attempt had it."""
     names = {"stripe_code": "code", "decline_code": "decline_code", "advice_code": "advice_code"}
-    extra = {ours: last_error[name] for ours, name in names.items() if name in last_error}
-    kind = AuthenticationDeclinedError if AUTHENTICATION in extra.values() else DeclinedError
-    return kind(last_error.get("message", "Stripe gave no reason."), intent=intent, extra=extra)
+    codes = {ours: last_error.get(name) for ours, name in names.items()}
+    return decline(last_error.get("message", "Stripe gave no reason."), codes, intent=intent)

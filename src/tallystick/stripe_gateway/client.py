@@ -7,6 +7,7 @@ UnavailableError (all in ``answers``) or StripeAccessError, and nothing else.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
@@ -16,6 +17,7 @@ import stripe
 
 from tallystick.settings import Settings
 from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer, UnavailableError
+from tallystick.stripe_gateway.breaker import Breaker, BreakerState
 from tallystick.stripe_gateway.failures import failure, is_replay, stripe_time
 from tallystick.stripe_gateway.transport import Transport, Tries, tries
 
@@ -35,8 +37,18 @@ class StripeGateway:
         # At debug the SDK logs bodies, and with them client secrets.
         logging.getLogger("stripe").setLevel(logging.WARNING)
         self._secret = settings.stripe_secret_key.get_secret_value()
+        self._breaker = Breaker(
+            threshold=settings.stripe_breaker_outages,
+            window_s=settings.stripe_breaker_window_s,
+            pause_s=settings.stripe_breaker_pause_s,
+        )
+        self._budget_s = settings.stripe_budget_s
         self._transport = Transport(
-            connections=settings.stripe_connections, timeout_s=settings.stripe_timeout_s
+            self._breaker,
+            connections=settings.stripe_connections,
+            queue_s=settings.stripe_queue_s,
+            timeout_s=settings.stripe_timeout_s,
+            connect_timeout_s=settings.stripe_connect_timeout_s,
         )
         client = stripe.StripeClient(
             self._secret,
@@ -51,6 +63,11 @@ class StripeGateway:
     def livemode(self) -> bool:
         """Whether the key moves real money."""
         return self._secret.startswith(("sk_live_", "rk_live_"))
+
+    @property
+    def breaker(self) -> BreakerState:
+        """Whether calls to Stripe pass, or are refused because it does not answer."""
+        return self._breaker.state
 
     async def close(self) -> None:
         """Close all connections."""
@@ -180,13 +197,13 @@ class StripeGateway:
     async def _call(
         self, method: str, path: str, params: Mapping[str, Any] | None = None, key: str | None = None
     ) -> StripeAnswer:
-        known = Tries()
+        known = Tries(deadline=time.monotonic() + self._budget_s)
         token = tries.set(known)
         try:
             response = await self._request(method, path, **(params or {}), idempotency_key=key)
         except stripe.StripeError as error:
             # "from None": the SDK's error holds the request's answer whole, and may quote the key
-            raise failure(error, uncertain=known.uncertain, secret=self._secret) from None
+            raise failure(error, known, secret=self._secret) from None
         except (AttributeError, TypeError, ValueError) as error:  # the SDK trips over what Stripe never sends
             raise _unreadable() from error
         finally:

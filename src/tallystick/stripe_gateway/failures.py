@@ -15,16 +15,16 @@ import stripe
 
 from tallystick.errors import StripeAccessError, TallystickError
 from tallystick.stripe_gateway.answers import (
-    AUTHENTICATION,
     AlreadyRefundedError,
     AmountRefusedError,
-    AuthenticationDeclinedError,
     DeclinedError,
     RefusedError,
     StateRefusedError,
     StripeAnswer,
     UnavailableError,
 )
+from tallystick.stripe_gateway.declines import decline
+from tallystick.stripe_gateway.transport import Tries
 
 _KINDS: Final[dict[str, type[RefusedError]]] = {
     "payment_intent_unexpected_state": StateRefusedError,
@@ -61,10 +61,11 @@ def is_replay(headers: Mapping[str, str]) -> bool:
     return headers.get("Idempotent-Replayed") == "true"
 
 
-def failure(error: stripe.StripeError, *, uncertain: bool, secret: str) -> TallystickError:
+def failure(error: stripe.StripeError, known: Tries, *, secret: str) -> TallystickError:
     """What the caller of the gateway gets for an error of the SDK.
 
-    ``uncertain``: one of the tries may have been carried out. ``secret`` is the key, to keep out of texts.
+    ``known`` tells whether one of the tries may have been carried out, or the last was not sent at all.
+    ``secret`` is the key, to keep out of texts.
     """
     if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
         return StripeAccessError(f"Stripe answered {error.http_status} to our API key.")
@@ -72,35 +73,47 @@ def failure(error: stripe.StripeError, *, uncertain: bool, secret: str) -> Tally
         return _declined(error, secret)
     if isinstance(error, stripe.InvalidRequestError):
         return _refused(error, secret)
-    return _undecided(error, uncertain)
+    return _undecided(error, known)
 
 
-def _undecided(error: stripe.StripeError, uncertain: bool) -> UnavailableError:
+def _undecided(error: stripe.StripeError, known: Tries) -> UnavailableError:
+    if known.held_back:
+        return UnavailableError(
+            f"Stripe {known.held_back}; this was not sent"
+            + (" again." if known.uncertain else ", and nothing was done."),
+            outcome_unknown=known.uncertain,
+            retry_after=known.retry_after,
+        )
     if isinstance(error, stripe.RateLimitError):
-        return UnavailableError("Stripe asks for fewer requests.", outcome_unknown=uncertain, retry_after=5)
+        return UnavailableError(
+            "Stripe asks for fewer requests.", outcome_unknown=known.uncertain, retry_after=_pause(error)
+        )
     if isinstance(error, stripe.IdempotencyError) or error.http_status == 409:
         return UnavailableError(
             "Stripe holds another request under the same idempotency key.", outcome_unknown=True
         )
     if isinstance(error, stripe.APIConnectionError):
-        reached = "did not answer in time, or the connection was cut" if uncertain else "cannot be reached"
-        return UnavailableError(f"Stripe {reached}.", outcome_unknown=uncertain)
+        reached = (
+            "did not answer in time, or the connection was cut" if known.uncertain else "cannot be reached"
+        )
+        return UnavailableError(f"Stripe {reached}.", outcome_unknown=known.uncertain)
     return UnavailableError(f"Stripe answered {error.http_status or 'nonsense'}.", outcome_unknown=True)
+
+
+def _pause(error: stripe.StripeError) -> int:
+    """How long Stripe asks to wait, in seconds, within reason."""
+    asked = str((error.headers or {}).get("Retry-After", ""))
+    return min(int(asked), 60) if asked.isdigit() and int(asked) else 5
 
 
 def _declined(error: stripe.CardError, secret: str) -> DeclinedError:
     body = _body(error)
-    extra = {
+    codes: dict[str, str | None] = {
         "stripe_code": error.code,
         "decline_code": body.get("decline_code"),
         "advice_code": body.get("advice_code"),
     }
-    asked = AUTHENTICATION in (error.code, body.get("decline_code"))
-    return (AuthenticationDeclinedError if asked else DeclinedError)(
-        _message(error, secret),
-        intent=_intent(error),
-        extra={name: value for name, value in extra.items() if value},
-    )
+    return decline(_message(error, secret), codes, intent=_intent(error))
 
 
 def _refused(error: stripe.InvalidRequestError, secret: str) -> RefusedError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
@@ -11,12 +12,14 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import text
-from tests.integration.api.conftest import Face
+from tests.integration.api.conftest import Face, open_face
 from tests.integration.api.test_refusals import assert_problem
 
 from tallystick.api.server import create_app
 from tallystick.app import open_app
+from tallystick.embedded import EmbeddedValkey
 from tallystick.settings import load_settings
+from tallystick.stripe_gateway.breaker import BreakerState
 from tallystick.stripe_gateway.signature import sign
 
 NOWHERE = {
@@ -43,8 +46,35 @@ async def test_all_is_well(face: Face) -> None:
     answer = await face.http.get("/readyz")
     assert (answer.status_code, answer.json()) == (
         200,
-        {"status": "ready", "database": "ok", "schema": "current", "redis": "ok"},
+        {"status": "ready", "database": "ok", "schema": "current", "redis": "ok", "stripe": "ok"},
     )
+
+
+async def test_a_stripe_that_is_away_is_not_asked_for_a_while(
+    database_url: str, valkey: EmbeddedValkey
+) -> None:
+    quick = {"stripe_breaker_outages": 2, "stripe_breaker_pause_s": 1.0}
+    async with open_face(database_url, valkey, **quick) as face:
+        order = {"amount": 1000, "currency": "usd", "payment_method": "pm_card_visa", "confirm": True}
+        await face.fault(action="status", status=500, count=2)
+        for _ in range(2):
+            assert_problem(await face.post("/payments", order), 503, "stripe_unavailable")
+        before = await face.rows()
+        answer = await face.post("/payments", order)
+        assert_problem(answer, 503, "stripe_unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+        assert "payment_id" not in answer.json()
+        assert await face.rows() == before  # nothing was sent, and nothing is left behind
+        state = await face.http.get("/readyz")
+        assert (state.status_code, state.json()["status"], state.json()["stripe"]) == (
+            200,
+            "degraded",
+            "away",
+        )
+        while face.app.stripe.breaker is BreakerState.OPEN:  # noqa: ASYNC110 - time passes, nobody tells
+            await asyncio.sleep(0.01)
+        assert (await face.post("/payments", order)).status_code == 201
+        assert (await face.http.get("/readyz")).json()["status"] == "ready"
 
 
 async def test_redis_away_is_no_reason_to_take_no_requests(face: Face) -> None:
