@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.ledger.book import Book
 from tallystick.pipeline.failures import Clock, Failures, utc_now
-from tallystick.pipeline.inbox import Inbox, IncomingEvent
+from tallystick.pipeline.inbox import Inbox
+from tallystick.pipeline.incoming import IncomingEvent
 from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.process import Outcome, Processor
 from tallystick.pipeline.settlement import Settlement

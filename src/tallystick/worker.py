@@ -27,6 +27,7 @@ from tallystick.errors import StripeUnavailableError
 from tallystick.events.spec import Question
 from tallystick.ledger.book import Book
 from tallystick.pipeline.failures import Failures
+from tallystick.pipeline.gap_audit import GapAudit
 from tallystick.pipeline.hand import Hand
 from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.process import Outcome, Processor
@@ -44,6 +45,7 @@ _BATCHES_AT_ONCE: Final = 2
 _SETTLE_PAUSE_S: Final = 0.1
 """Events of one burst name their balance transactions one after the other: gather them for a moment."""
 _SETTLE_CHECK_S: Final = 5.0
+_AUDIT_CHECK_S: Final = 60.0
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 _ROOM_IN_QUEUE: Final = 10
@@ -73,6 +75,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._settle_now = asyncio.Event()
         self._asking: dict[Question, asyncio.Task[None]] = {}
+        self._audit = GapAudit(app.engine, app.stripe, app.inbox, app.settings)
         self._hand = Hand(room=app.settings.batch_size)
 
     def stop(self) -> None:
@@ -92,9 +95,13 @@ class Worker:
                     taking.create_task(self._repeat("read", read), name=f"read {stream}")
                 for name, step in (("sweep", self._sweep), ("reclaim", self._reclaim)):
                     taking.create_task(self._repeat(name, step), name=name)
-                settling = taking.create_task(self._repeat("settle", self._settle), name="settle")
+                listing = [
+                    taking.create_task(self._repeat(name, step), name=name)
+                    for name, step in (("settle", self._settle), ("audit", self._audit_inbox))
+                ]
                 await self._stopping.wait()
-                settling.cancel()  # a long list of movements is taken up again by the next pull
+                for task in listing:  # a long list is taken up again where it stood
+                    task.cancel()
             await self._hand.close()
             await asyncio.gather(*working)
         asking = list(self._asking.values())
@@ -226,6 +233,11 @@ class Worker:
         again = timedelta(seconds=2 * self._app.settings.ring_grace_s)
         async with self._app.engine.begin() as connection:
             return sorted((await connection.execute(_SWEEP, {"again": again, "limit": limit})).scalars())
+
+    async def _audit_inbox(self) -> None:
+        """One of the workers does it when it is due; the others look again."""
+        await self._audit.run()
+        await self._pause(min(self._app.settings.audit_interval_s, _AUDIT_CHECK_S))
 
     async def _settle(self) -> None:
         """Pull at the interval; in between post what events named, as soon as they name it."""

@@ -59,6 +59,12 @@ class FakeStripe:
             {"object": "list", "data": listed[:limit], "has_more": len(listed) > limit, "url": request.path}
         )
 
+    async def list_events(self, request: web.Request) -> web.Response:
+        """GET /v1/events: none is old enough to be missed, and this Stripe keeps none for longer."""
+        await self._answering.wait()
+        self.calls += 1
+        return _json({"object": "list", "data": [], "has_more": False, "url": request.path})
+
     async def retrieve_transaction(self, request: web.Request) -> web.Response:
         """GET /v1/balance_transactions/ID"""
         ident = request.match_info["id"]
@@ -84,6 +90,7 @@ async def running_fake_stripe(story: StripeStory) -> AsyncIterator[FakeStripe]:
     app = web.Application()
     app.router.add_get("/v1/balance_transactions", fake.list_transactions)
     app.router.add_get("/v1/balance_transactions/{id}", fake.retrieve_transaction)
+    app.router.add_get("/v1/events", fake.list_events)
     app.router.add_get("/v1/charges/{id}", fake.retrieve_charge)
     runner = web.AppRunner(app, shutdown_timeout=1.0)
     await runner.setup()

@@ -14,7 +14,8 @@ from tests.conftest import Databases
 
 from tallystick.db.session import open_engine
 from tallystick.errors import DatabaseUnavailableError
-from tallystick.pipeline.inbox import Inbox, IncomingEvent
+from tallystick.pipeline.inbox import Inbox
+from tallystick.pipeline.incoming import IncomingEvent
 from tallystick.settings import load_settings
 
 

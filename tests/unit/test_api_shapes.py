@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tallystick import errors
 from tallystick.api.problems import Problem, problem, problem_headers
-from tallystick.api.webhooks import read_event
 from tallystick.db.cursors import cursor_at, read_cursor
 from tallystick.errors import InvalidEventError, InvalidIdempotencyKeyError, InvalidJsonError
 from tallystick.idempotency import Claim, keyed_request
+from tallystick.pipeline.incoming import read_event
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),

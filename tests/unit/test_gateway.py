@@ -399,7 +399,7 @@ async def test_a_window_of_balance_transactions(script: Script, gateway: StripeG
     await gateway.list_balance_transactions(created_gte=5, created_lt=None, starting_after=None)
     first, second = (unquote_plus(request).split(" ")[1] for request in script.requests)
     assert first.endswith(
-        "?limit=100&created[gte]=5&created[lt]=9&expand[0]=data.source&starting_after=txn_1"
+        "?limit=100&created[gte]=5&created[lt]=9&starting_after=txn_1&expand[0]=data.source"
     )
     assert second.endswith("?limit=100&created[gte]=5&expand[0]=data.source")
 

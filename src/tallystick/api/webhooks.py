@@ -6,26 +6,18 @@ holds, and only for what the inbox needs; what the event means is the worker's a
 
 from __future__ import annotations
 
-import re
 import time
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
-import orjson
 from starlette.types import Message, Receive, Scope, Send
 
 from tallystick.app import App
-from tallystick.errors import InvalidEventError, InvalidJsonError, MethodNotAllowedError, SignatureError
-from tallystick.pipeline.inbox import IncomingEvent
+from tallystick.errors import MethodNotAllowedError, SignatureError
+from tallystick.pipeline.incoming import read_event
 from tallystick.stripe_gateway.signature import verify
 
 PATH: Final = "/webhooks/stripe"
 
-_ID: Final = re.compile(r"[!-~]{1,255}")
-_TYPE: Final = re.compile(r"[!-~]{1,255}")
-_VERSION: Final = re.compile(r"[!-~]{1,64}")
-_LAST_SECOND: Final = 253_402_300_799
-"""The end of the year 9999."""
 _RECEIVED: Final = b'{"received":true}'
 
 
@@ -50,35 +42,6 @@ class StripeWebhook:
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_RECEIVED))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": _RECEIVED})
-
-
-def read_event(body: bytes) -> IncomingEvent:
-    """What the inbox needs of an event; raises InvalidJsonError and InvalidEventError."""
-    try:
-        event = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidJsonError("The body is not JSON.") from error
-    if not isinstance(event, dict) or event.get("object") != "event":
-        raise InvalidEventError("The body is not a Stripe event. Thin events are not taken: use snapshots.")
-    created = event.get("created")
-    if type(created) is not int or not 0 <= created <= _LAST_SECOND:
-        raise InvalidEventError("event.created is no time in Unix seconds.", param="created")
-    version = event.get("api_version")
-    return IncomingEvent(
-        id=_matching(event, "id", _ID),
-        type=_matching(event, "type", _TYPE),
-        api_version=None if version is None else _matching(event, "api_version", _VERSION),
-        livemode=event.get("livemode") is True,
-        created_at=datetime.fromtimestamp(created, UTC),
-        body=body,
-    )
-
-
-def _matching(event: dict[str, Any], name: str, shape: re.Pattern[str]) -> str:
-    value = event.get(name)
-    if not isinstance(value, str) or not shape.fullmatch(value):
-        raise InvalidEventError(f"event.{name} is missing, too long, or no plain text.", param=name)
-    return value
 
 
 def _signature(scope: Scope) -> str | None:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.api import event_bodies as bodies
 from tallystick.cli import event_views as views
+from tallystick.cli.audit import audit
 from tallystick.cli.database import with_engine
 from tallystick.cli.output import Json, out, print_json, show
 from tallystick.cli.replay import replay
@@ -24,6 +25,7 @@ app = typer.Typer(help="The inbox of Stripe events.", no_args_is_help=True)
 replays = typer.Typer(help="The record of replays.", no_args_is_help=True)
 app.add_typer(replays, name="replays")
 app.command("replay")(replay)
+app.command("audit")(audit)
 
 Limit = Annotated[int, typer.Option(min=1, max=1000)]
 Cursor = Annotated[str | None, typer.Option(help="Where the page before ended.")]

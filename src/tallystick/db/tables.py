@@ -155,8 +155,10 @@ webhook_events = Table(
     _at("received_at", now=True),
     _at("ring_at", nullable=False),  # when the sweep rings for it, again or at last
     _at("finished_at"),
+    Column("found_by", Text, nullable=False, server_default="delivery"),
     UniqueConstraint("seq"),
     _one_of("status", "pending", "processed", "ignored", "dead", "discarded"),
+    _one_of("found_by", "delivery", "gap_audit"),
     Index("ix_webhook_events_ring_at", "ring_at", postgresql_where=text("status = 'pending'")),
     Index("ix_webhook_events_status_seq", "status", "seq", postgresql_where=text("status = 'dead'")),
     Index("ix_webhook_events_finished_at_id", "finished_at", "id", postgresql_where=text("status = 'dead'")),
@@ -256,6 +258,25 @@ discards = Table(
     _at("discarded_at", now=True),
     _one_of("kind", "event", "balance_transaction"),
     Index("ix_discards_letter_id", "letter_id"),
+)
+
+# One row a list: how far it is read, and the window in hand while there is one. See pipeline/listings.py.
+stripe_listings = Table(
+    "stripe_listings",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _at("through"),
+    _at("since"),
+    _at("until"),
+    _id("cursor"),
+    Column("seen", BigInteger, nullable=False, server_default="0"),
+    Column("found", BigInteger, nullable=False, server_default="0"),
+    Column("found_in_all", BigInteger, nullable=False, server_default="0"),
+    Column("lease", Text),
+    _at("leased_until"),
+    _at("started_at"),
+    _at("finished_at"),
+    CheckConstraint("(since IS NULL) = (until IS NULL)", name="window"),
 )
 
 ledger_accounts = Table(

@@ -30,6 +30,7 @@ INSERT INTO balance_transactions (id, status, body)
 SELECT id, CASE WHEN body IS NULL THEN 'wanted' ELSE 'fetched' END, body
   FROM unnest(CAST(:ids AS text[]), CAST(:bodies AS bytea[])) AS s(id, body)
 ON CONFLICT (id) DO NOTHING
+RETURNING id
 """)
 
 _FETCHED: Final = text("""
@@ -89,15 +90,20 @@ async def decide_ties(connection: AsyncConnection, ties: Sequence[Tie]) -> dict[
 
 async def note_balance_transactions(
     connection: AsyncConnection, seen: Sequence[BalanceTransactionSeen]
-) -> None:
-    """Remember balance transactions: those with a body to be posted, the others to be fetched first."""
+) -> int:
+    """Remember balance transactions: those with a body to be posted, the others to be fetched first.
+
+    Returns how many were not known yet.
+    """
     bodies: dict[str, bytes | None] = {}
     for item in seen:
         if item.body is not None or item.id not in bodies:
             bodies[item.id] = orjson.dumps(item.body) if item.body is not None else None
     ids = sorted(bodies)
-    if ids:
-        await connection.execute(_SEEN, {"ids": ids, "bodies": [bodies[txn] for txn in ids]})
+    if not ids:
+        return 0
+    new = (await connection.execute(_SEEN, {"ids": ids, "bodies": [bodies[txn] for txn in ids]})).all()
     fetched = [txn for txn in ids if bodies[txn] is not None]
     if fetched:
         await connection.execute(_FETCHED, {"ids": fetched, "bodies": [bodies[txn] for txn in fetched]})
+    return len(new)

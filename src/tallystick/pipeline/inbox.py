@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.db.session import autocommit, database_is_away
 from tallystick.errors import DatabaseUnavailableError
+from tallystick.pipeline.incoming import IncomingEvent
 
 log = structlog.get_logger(__name__)
 
@@ -28,26 +28,15 @@ _MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
 """Past these the database is too slow for what comes in: better a 503 at once than memory without end."""
 
 _PERSIST: Final = text("""
-INSERT INTO webhook_events (id, type, api_version, livemode, body, created_at, ring_at)
+INSERT INTO webhook_events (id, type, api_version, livemode, body, created_at, ring_at, found_by)
 SELECT * FROM unnest(
   CAST(:ids AS text[]), CAST(:types AS text[]), CAST(:api_versions AS text[]), CAST(:livemodes AS boolean[]),
-  CAST(:bodies AS bytea[]), CAST(:created AS timestamptz[]), CAST(:ring_ats AS timestamptz[])
+  CAST(:bodies AS bytea[]), CAST(:created AS timestamptz[]), CAST(:ring_ats AS timestamptz[]),
+  CAST(:found_by AS text[])
 )
 ON CONFLICT (id) DO NOTHING
 RETURNING id
 """)
-
-
-@dataclass(frozen=True, slots=True)
-class IncomingEvent:
-    """A Stripe event whose signature holds. ``body`` is byte for byte what was signed."""
-
-    id: str
-    type: str
-    api_version: str | None
-    livemode: bool
-    created_at: datetime
-    body: bytes
 
 
 class Inbox:
@@ -131,6 +120,7 @@ class Inbox:
             "bodies": [event.body for event in rows],
             "created": [event.created_at for event in rows],
             "ring_ats": [ring_at] * len(rows),
+            "found_by": [event.found_by for event in rows],
         }
         async with autocommit(self._engine) as connection:
             return set((await connection.execute(_PERSIST, parameters)).scalars())

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.db.session import database_is_away
 from tallystick.errors import StripeUnavailableError
-from tallystick.events import ties
+from tallystick.events import thin, ties
 from tallystick.events.spec import Question
 from tallystick.pipeline.failures import Failures
 from tallystick.stripe_gateway.client import StripeGateway
@@ -70,9 +70,19 @@ async def _refund(stripe: StripeGateway, state: str) -> Mapping[str, Any] | None
     return await stripe.find_refund(state.partition(":")[0])
 
 
+async def _event(stripe: StripeGateway, event: str) -> Mapping[str, Any] | None:
+    return await stripe.find_event(event)
+
+
+async def _object(stripe: StripeGateway, named: str) -> Mapping[str, Any] | None:
+    return await stripe.find_at(named.partition("@")[2])
+
+
 _ASK: Final[dict[str, Ask]] = {
     "charge": _charge,
     "charge_refunds": _charge_refunds,
+    thin.SNAPSHOT: _event,
+    thin.OBJECT: _object,
     ties.PAYMENT_INTENT: _payment_intent,
     ties.REFUND: _refund,
 }

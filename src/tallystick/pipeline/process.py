@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.db.session import database_is_away
 from tallystick.errors import EffectDiffersError
+from tallystick.events import thin
 from tallystick.events.catalog import EVENTS
 from tallystick.events.spec import NO_EFFECTS, Effects, Event, Facts, Question
 from tallystick.ledger.book import Book, Contradiction
@@ -29,6 +30,7 @@ from tallystick.pipeline.effects import decide_ties, write_effects
 from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.lookups import stored_facts
 from tallystick.settings import Settings
+from tallystick.stripe_gateway.payloads import JsonObject
 
 log = structlog.get_logger(__name__)
 
@@ -168,34 +170,38 @@ async def read_events(
     """
     reads: list[Read] = []
     errors: dict[str, Exception] = {}
-    asking: list[tuple[Any, Read]] = []
-    for row in rows:
-        try:
-            read = _read(row, {})
-        except Exception as error:  # a rule's exception is this event's failure, and no other's
-            errors[row.id] = error
-            continue
-        if read.effects.waiting_for:
-            asking.append((row, read))
-        else:
-            reads.append(read)
-    if asking:
-        questions = {question for _, read in asking for question in read.effects.waiting_for}
-        facts = await stored_facts(connection, questions)
-        for row, first in asking:
-            answered = any(question in facts for question in first.effects.waiting_for)
+    facts: dict[Question, JsonObject | None] = {}
+    asked: set[Question] = set()
+    while rows:
+        waiting: list[tuple[Any, Read]] = []
+        for row in rows:
             try:
-                reads.append(_read(row, facts) if answered else first)
-            except Exception as error:
+                read = _read(row, facts)
+            except Exception as error:  # a rule's exception is this event's failure, and no other's
                 errors[row.id] = error
+                continue
+            if asked.issuperset(read.effects.waiting_for):  # also when it waits for nothing
+                reads.append(read)
+            else:
+                waiting.append((row, read))
+        questions = {question for _, read in waiting for question in read.effects.waiting_for} - asked
+        if questions:
+            asked |= questions
+            facts |= await stored_facts(connection, questions)
+        rows = [row for row, _ in waiting]
     return reads, errors
 
 
 def _read(row: Any, facts: Facts) -> Read:
     """What one event means; raises what its rule raises."""
-    spec = EVENTS.get(row.type)
-    event = Event.read(orjson.loads(row.body)) if spec is not None else None
-    if spec is None or event is None or event.account is not None:  # a connected account's money is not ours
+    spec = EVENTS.get(thin.snapshot_type(row.type))
+    if spec is None:
+        return Read(row.id, NO_EFFECTS, ignored=True)
+    body = orjson.loads(row.body)
+    event = thin.resolve(body, facts) if thin.is_thin(body) else Event.read(body)
+    if isinstance(event, Question):
+        return Read(row.id, Effects(waiting_for=(event,)))
+    if event.account is not None:  # a connected account's money is not ours
         return Read(row.id, NO_EFFECTS, ignored=True)
     return Read(row.id, spec.rule(event, facts))
 

@@ -1,14 +1,15 @@
 """The settlement puller: brings in Stripe's balance transactions and posts them.
 
 Fees and settlement arrive late: a charge's balance transaction is null when it succeeds. So the ids that
-events name are fetched directly, and overlapping windows are listed besides, since a row can appear after
-its ``created``. Each is stored raw before it is posted.
+events name are fetched directly, and overlapping windows are listed besides (see ``listings.py``), since a
+row can appear after its ``created``. Each is stored raw before it is posted.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -30,18 +31,13 @@ from tallystick.ledger.book import Book, Posted
 from tallystick.pipeline.backoff import backoff_s
 from tallystick.pipeline.effects import note_balance_transactions, write_effects
 from tallystick.pipeline.failures import PERMANENT, Trace, record_balance_transaction_attempt
+from tallystick.pipeline.listings import Listing, Window, pull
 from tallystick.settings import Settings
 from tallystick.stripe_gateway.client import StripeGateway
 
 log = structlog.get_logger(__name__)
 
-WINDOWS: Final = (
-    (timedelta(0), timedelta(minutes=10)),
-    (timedelta(hours=1), timedelta(hours=3)),
-    (timedelta(days=1), timedelta(days=3)),
-)
-"""How often which window is listed: at every pull the last 10 minutes, hourly 3 hours, daily 3 days."""
-
+_LATEST: Final = timedelta(minutes=10)
 _BATCH: Final = 200
 _FETCHES_AT_ONCE: Final = 8
 _WORTH_A_LIST: Final = 20
@@ -69,6 +65,18 @@ RETURNING id
 """)
 
 
+def _listings(settings: Settings) -> tuple[Listing, ...]:
+    """At every pull the last 10 minutes, hourly 3 hours, daily 3 days; after an outage from its beginning."""
+    every = timedelta(seconds=settings.settlement_interval_s)
+    hours, days = timedelta(hours=3), timedelta(days=3)
+    return (
+        Listing("balance_transactions:days", every=timedelta(days=1), reach=days, first=days),
+        Listing("balance_transactions:hours", every=timedelta(hours=1), reach=hours, first=hours),
+        # a little less than the interval, so that the pulls of one worker do not drift past it
+        Listing("balance_transactions:minutes", every=0.9 * every, reach=_LATEST, first=_LATEST),
+    )
+
+
 class _ContradictedError(Exception):
     """Balance transactions say otherwise than the ledger: they are given up, the others go again."""
 
@@ -85,11 +93,11 @@ class Settlement:
         self._stripe = stripe
         self._book = book
         self._settings = settings
-        self._listed_at: dict[timedelta, datetime] = {}
+        self._listings = _listings(settings)
 
     async def pull(self) -> None:
-        """List the widest window that is due, store what is new, and post all that can be posted."""
-        await self._ask_and_post(self._list_due_windows, self._fetch_wanted)
+        """List the windows that are due, store what is new, and post all that can be posted."""
+        await self._ask_and_post(self._list_due, self._fetch_wanted)
 
     async def fetch_and_post(self) -> None:
         """Fetch the balance transactions that events named, and post all that are stored."""
@@ -105,43 +113,46 @@ class Settlement:
             raise
         await self._post_stored()
 
-    async def _list_due_windows(self) -> None:
-        now = datetime.now(UTC)
-        due = [
-            (every, window)
-            for every, window in WINDOWS
-            if every not in self._listed_at or now - self._listed_at[every] >= every
-        ]
-        await self._list(now - max(window for _, window in due))
-        self._listed_at.update({every: now for every, _ in due})
+    async def _list_due(self) -> None:
+        for listing in self._listings:
+            await pull(self._engine, listing, self._page, self._take)
 
     async def _post_stored(self) -> None:
         while await self._post_due():
             pass
 
-    async def _list(self, since: datetime) -> None:
-        cursor: str | None = None
-        while True:
-            page = await self._stripe.list_balance_transactions(
-                created_gte=int(since.timestamp()), created_lt=None, starting_after=cursor
-            )
-            rows = page["data"]
-            await self._store([BalanceTransactionSeen(row["id"], row) for row in rows])
-            if not page["has_more"] or not rows:
-                return
-            cursor = rows[-1]["id"]
+    async def _page(self, window: Window) -> Mapping[str, Any]:
+        """Without an end: Stripe's clock, a test clock above all, may be ahead of ours."""
+        return await self._stripe.list_balance_transactions(
+            created_gte=int(window.since.timestamp()), created_lt=None, starting_after=window.cursor
+        )
 
-    async def _store(self, seen: list[BalanceTransactionSeen]) -> None:
+    async def _take(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        return await self._store([BalanceTransactionSeen(row["id"], row) for row in rows])
+
+    async def _store(self, seen: list[BalanceTransactionSeen]) -> int:
         async with self._engine.begin() as connection:
-            await note_balance_transactions(connection, seen)
+            return await note_balance_transactions(connection, seen)
 
     async def _fetch_wanted(self) -> None:
         wanted = await self._due(wanted=True)
         if len(wanted) > _WORTH_A_LIST:
-            await self._list(datetime.now(UTC) - WINDOWS[0][1])
+            await self._list_latest()
         while wanted := await self._due(wanted=True):
             gate = asyncio.Semaphore(_FETCHES_AT_ONCE)
             await asyncio.gather(*(self._fetch(row, gate) for row in wanted))
+
+    async def _list_latest(self) -> None:
+        now = datetime.now(UTC)
+        window = Window(now - _LATEST, now, None)
+        more = True
+        while more:
+            page = await self._page(window)
+            rows = page["data"]
+            await self._take(rows)
+            more = bool(page["has_more"] and rows)
+            if more:
+                window = replace(window, cursor=rows[-1]["id"])
 
     async def _due(self, *, wanted: bool) -> list[Any]:
         async with self._engine.connect() as connection:

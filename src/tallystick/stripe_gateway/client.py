@@ -27,6 +27,7 @@ _PAGE: Final = 100
 _INTENTS: Final = "/v1/payment_intents"
 _REFUNDS: Final = "/v1/refunds"
 _BALANCE_TRANSACTIONS: Final = "/v1/balance_transactions"
+_EVENTS: Final = "/v1/events"
 
 
 class StripeGateway:
@@ -126,6 +127,14 @@ class StripeGateway:
         """The charge; None when Stripe knows no such one."""
         return await self._find(_path("/v1/charges", charge), {})
 
+    async def find_event(self, event: str) -> dict[str, Any] | None:
+        """The snapshot event; None when Stripe knows no such one, or no more."""
+        return await self._find(_path(_EVENTS, event), {})
+
+    async def find_at(self, path: str) -> dict[str, Any] | None:
+        """What a path of API v1 shows; None when Stripe knows no such object."""
+        return await self._find(path, {})
+
     async def list_refunds(self, charge: str) -> dict[str, Any]:
         """All refunds of a charge, newest first, as one ``{"data": […]}``."""
         return {"data": await self.list_refunds_of({"charge": charge})}
@@ -152,11 +161,14 @@ class StripeGateway:
 
         ``{"data": […], "has_more": bool}``; the next page starts after the last id.
         """
-        created = {"gte": created_gte} | ({} if created_lt is None else {"lt": created_lt})
-        params: dict[str, Any] = {"limit": _PAGE, "created": created, "expand": ["data.source"]}
-        if starting_after is not None:
-            params["starting_after"] = starting_after
-        return (await self._call("get", _BALANCE_TRANSACTIONS, params)).object
+        window = _window(created_gte, created_lt, starting_after)
+        return (await self._call("get", _BALANCE_TRANSACTIONS, {**window, "expand": ["data.source"]})).object
+
+    async def list_events(
+        self, created_gte: int, created_lt: int | None, starting_after: str | None
+    ) -> dict[str, Any]:
+        """One page of 100 events, newest first, as ``list_balance_transactions`` has them."""
+        return (await self._call("get", _EVENTS, _window(created_gte, created_lt, starting_after))).object
 
     async def account(self) -> dict[str, Any]:
         """The account that the key belongs to."""
@@ -212,6 +224,12 @@ class StripeGateway:
         if not isinstance(found, dict):
             raise _unreadable()
         return StripeAnswer(found, stripe_time(response.headers), is_replay(response.headers))
+
+
+def _window(created_gte: int, created_lt: int | None, starting_after: str | None) -> dict[str, Any]:
+    created = {"gte": created_gte} | ({} if created_lt is None else {"lt": created_lt})
+    after = {} if starting_after is None else {"starting_after": starting_after}
+    return {"limit": _PAGE, "created": created, **after}
 
 
 def _unreadable() -> UnavailableError:

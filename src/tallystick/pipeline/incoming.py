@@ -1,0 +1,84 @@
+"""What the inbox needs of an event, read from its raw bytes: of a snapshot, and of a thin one.
+
+What the event means is the worker's affair: here only its envelope is looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+import orjson
+
+from tallystick.errors import InvalidEventError, InvalidJsonError
+
+_ID: Final = re.compile(r"[!-~]{1,255}")
+_TYPE: Final = re.compile(r"[!-~]{1,255}")
+_VERSION: Final = re.compile(r"[!-~]{1,64}")
+_LAST_SECOND: Final = 253_402_300_799
+"""The end of the year 9999."""
+_SNAPSHOT: Final = "event"
+_THIN: Final = "v2.core.event"
+
+FoundBy = Literal["delivery", "gap_audit"]
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingEvent:
+    """A Stripe event that is known to be Stripe's. ``body`` is byte for byte what was signed.
+
+    ``found_by``: it was delivered to our endpoint, or the gap audit came upon it.
+    """
+
+    id: str
+    type: str
+    api_version: str | None
+    livemode: bool
+    created_at: datetime
+    body: bytes
+    found_by: FoundBy = "delivery"
+
+
+def read_event(body: bytes, *, found_by: FoundBy = "delivery") -> IncomingEvent:
+    """What the inbox needs of an event; raises InvalidJsonError and InvalidEventError."""
+    try:
+        event = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidJsonError("The body is not JSON.") from error
+    if not isinstance(event, dict) or event.get("object") not in (_SNAPSHOT, _THIN):
+        raise InvalidEventError("The body is not a Stripe event.")
+    version = event.get("api_version")
+    return IncomingEvent(
+        id=_matching(event, "id", _ID),
+        type=_matching(event, "type", _TYPE),
+        api_version=None if version is None else _matching(event, "api_version", _VERSION),
+        livemode=event.get("livemode") is True,
+        created_at=_created(event),
+        body=body,
+        found_by=found_by,
+    )
+
+
+def _created(event: dict[str, Any]) -> datetime:
+    """Unix seconds in a snapshot, RFC 3339 in a thin event."""
+    created = event.get("created")
+    if event["object"] == _THIN:
+        try:
+            moment = datetime.fromisoformat(created) if isinstance(created, str) else None
+        except ValueError:
+            moment = None
+        if moment is None or moment.tzinfo is None:
+            raise InvalidEventError("event.created is no time.", param="created")
+        return moment
+    if type(created) is not int or not 0 <= created <= _LAST_SECOND:
+        raise InvalidEventError("event.created is no time in Unix seconds.", param="created")
+    return datetime.fromtimestamp(created, UTC)
+
+
+def _matching(event: dict[str, Any], name: str, shape: re.Pattern[str]) -> str:
+    value = event.get(name)
+    if not isinstance(value, str) or not shape.fullmatch(value):
+        raise InvalidEventError(f"event.{name} is missing, too long, or no plain text.", param=name)
+    return value
