@@ -78,6 +78,12 @@ class InsufficientScopeError(TallystickError):
     code, status, title = "insufficient_scope", 403, "The API key may not do this"
 
 
+class RateLimitedError(TallystickError):
+    """The API key made more requests than its limit allows; ``Retry-After`` says when it may again."""
+
+    code, status, title, retryable = "rate_limited", 429, "Too many requests", True
+
+
 class NotFoundError(TallystickError):
     """The object or route does not exist."""
 

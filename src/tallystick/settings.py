@@ -25,6 +25,9 @@ _PLAIN_NAMES: Final = {
 }
 
 
+RATE: Final = r"^[1-9][0-9]{0,6}/(second|minute|hour)$"
+"""A rate limit, e.g. 100/second."""
+
 CONNECTIONS: Final = ("database_url", "redis_url", "stripe_secret_key", "stripe_webhook_secrets")
 """What the API and the worker cannot start without."""
 
@@ -61,6 +64,12 @@ class Settings(BaseModel):
     stripe_breaker_pause_s: float = Field(5.0, gt=0, description="How long no call is made at first")
     webhook_tolerance_s: int = Field(300, ge=1, description="Largest age or lead of a webhook's timestamp")
     body_limit: int = Field(1_048_576, ge=1024, description="Largest request body in bytes")
+
+    rate_limit: str = Field(
+        "30000/minute",
+        pattern=RATE,
+        description="Requests an API key may make, if it has no limit of its own",
+    )
 
     batch_size: int = Field(200, ge=1, le=5000, description="Most events in one database transaction")
     retry_base_s: float = Field(2.0, gt=0, description="First delay before a failed event is tried again")

@@ -14,6 +14,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.api.keys import PREFIX, ApiKey, Scope, digest, find_key, touch_key
+from tallystick.api.rate_limits import Allowance, RateLimits
 from tallystick.errors import AuthenticationRequiredError, InsufficientScopeError, InvalidApiKeyError
 
 REMEMBER_S: Final = 3.0
@@ -25,8 +26,9 @@ _SHAPE: Final = re.compile(rf"{PREFIX}[0-9A-Za-z]{{32,128}}", re.ASCII)
 class Gate:
     """Lets keys through, or not; one a process."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, limits: RateLimits) -> None:
         self._engine = engine
+        self._limits = limits
         self._remembered: dict[bytes, tuple[ApiKey, float]] = {}
 
     async def admit(self, authorization: str | None, scope: Scope) -> ApiKey:
@@ -43,6 +45,10 @@ class Gate:
         if not key.may(scope):
             raise InsufficientScopeError(f"This needs the scope {scope}.", extra={"scope": scope})
         return key
+
+    async def count(self, key: ApiKey) -> Allowance | None:
+        """Count a request of an admitted key; what it has left, if that is known. Raises KeyLimitedError."""
+        return await self._limits.spend(key)
 
     async def _find(self, secret: str) -> ApiKey | None:
         if not _SHAPE.fullmatch(secret):

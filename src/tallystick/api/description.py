@@ -28,6 +28,7 @@ _TAGS: Final = {
     "ledger": "What the double-entry ledger holds.",
     "events": "What Stripe sent, and what it did.",
     "dead letters": "What failed for good.",
+    "API keys": "Who may call, and how often.",
     "health": "For whatever runs the process.",
     "webhooks": "For Stripe.",
 }
@@ -64,10 +65,19 @@ _HEADERS: Final = {
         "description": "Seconds after which to try again",
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
     },
+    "RateLimit-Policy": {
+        "description": "The limit of the API key: q requests in w seconds",
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": "What is left of it: r requests; more from t seconds on",
+        "schema": {"type": "string"},
+    },
     "WWW-Authenticate": {"description": "How to authenticate", "schema": {"type": "string"}},
 }
 
-_GUARDED: Final = ("authentication_required", "invalid_api_key", "insufficient_scope")
+_LIMIT_HEADERS: Final = ("RateLimit-Policy", "RateLimit")
+_GUARDED: Final = ("authentication_required", "invalid_api_key", "insufficient_scope", "rate_limited")
 _EVERYWHERE: Final = ("internal_error", "database_unavailable")
 _WITH_INPUT: Final = ("invalid_request",)
 _WITH_BODY: Final = ("invalid_json", "body_too_large")
@@ -113,6 +123,9 @@ def _described(api: FastAPI) -> Json:
                 operation["parameters"].append(_IDEMPOTENCY_KEY)
                 for response in operation["responses"].values():
                     response["headers"]["Idempotent-Replayed"] = _header("Idempotent-Replayed")
+            if SCOPE in operation:
+                for response in operation["responses"].values():
+                    response["headers"] |= {name: _header(name) for name in _LIMIT_HEADERS}
     document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
     return document
 

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from tallystick import __version__
+from tallystick.api.api_keys import api_key_routes
 from tallystick.api.auth import Gate
 from tallystick.api.dead_letters import dead_letter_routes
 from tallystick.api.description import description
@@ -21,6 +22,7 @@ from tallystick.api.health import health_routes
 from tallystick.api.ledger import ledger_routes
 from tallystick.api.payments import payment_routes
 from tallystick.api.problems import problem_response, unexpected
+from tallystick.api.rate_limits import RateLimits
 from tallystick.api.reference import reference_routes
 from tallystick.api.refunds import refund_routes
 from tallystick.api.routing import request_id
@@ -49,13 +51,14 @@ def build_api(app: App) -> FastAPI:
         docs_url=None,  # FastAPI's own pages load their scripts from a CDN
         redoc_url=None,
     )
-    gate = Gate(app.engine)
+    gate = Gate(app.engine, RateLimits(app))
     api.state.routers = [
         payment_routes(app, gate),
         refund_routes(app, gate),
         ledger_routes(app, gate),
         event_routes(app, gate),
         dead_letter_routes(app, gate),
+        api_key_routes(app, gate),
         health_routes(app),
         reference_routes(),
     ]

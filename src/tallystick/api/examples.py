@@ -46,6 +46,13 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "CapturePayment": {"amount": 1500},
     "CancelPayment": {"cancellation_reason": "requested_by_customer"},
     "UpdatePayment": {"description": "Order 1042, sent", "metadata": {"parcel": "JD0146"}},
+    "CreateApiKey": {
+        "name": "shop backend",
+        "scopes": ["payments:read", "payments:write"],
+        "expires_at": "2027-01-15T00:00:00Z",
+        "rate_limit": "100/second",
+    },
+    "RotateApiKey": {"grace_s": 3600},
     "Why": {"reason": "The account it posts to exists now"},
     "RefundPayment": {"amount": 500, "reason": "requested_by_customer"},
     "Payment": _PAYMENT,

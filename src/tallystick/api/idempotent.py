@@ -70,7 +70,7 @@ class Once:
         if key is None:
             return await run(Claim())
         # not orjson: it refuses integers past 64 bits, which the command is about to refuse in words
-        canonical = json.dumps(body.model_dump(exclude_unset=True), sort_keys=True).encode()
+        canonical = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True).encode()
         keyed = keyed_request(api_key(request).id, key, request.method, request.url.path, canonical)
         while True:
             found = await enter(

@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from tallystick.api.auth import Gate
 from tallystick.api.keys import ApiKey, Scope
+from tallystick.api.rate_limits import KeyLimitedError
 from tallystick.db.session import database_is_away
 from tallystick.errors import (
     DatabaseUnavailableError,
@@ -47,7 +48,9 @@ def guarded_router(gate: Gate, tag: str) -> APIRouter:
 
             async def guarded(request: Request) -> Response:
                 try:
-                    request.state.api_key = await gate.admit(request.headers.get("authorization"), scope)
+                    key = await gate.admit(request.headers.get("authorization"), scope)
+                    request.state.api_key = key
+                    await _count(request, gate, key)
                     await _read_body(request)
                     return await answer(request)
                 except Exception as error:
@@ -80,6 +83,17 @@ def request_id(request: Request) -> str:
 def json_answer(model: BaseModel, status: int = 200) -> Response:
     """A model as the answer; FastAPI does not validate it a second time."""
     return Response(model.model_dump_json(by_alias=True), status_code=status, media_type="application/json")
+
+
+async def _count(request: Request, gate: Gate, key: ApiKey) -> None:
+    """Count the request; what the key has left goes into the headers of whatever the answer will be."""
+    try:
+        left = await gate.count(key)
+    except KeyLimitedError as error:
+        request.state.more_headers = error.allowance.headers()
+        raise
+    if left is not None:
+        request.state.more_headers = left.headers()
 
 
 async def _read_body(request: Request) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -55,8 +55,9 @@ class _Front:
             await self._api(scope, receive, send)
             return
         request_id = _request_id(scope["headers"])
-        scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, request_id)
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        answer = _Answer(send, request_id, state)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             begun = time.perf_counter()
             try:
@@ -97,8 +98,9 @@ class _Answer:
     A page that loads something brings a content security policy of its own.
     """
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, state: Mapping[str, Any]) -> None:
         self._send = send
+        self._state = state
         self.request_id = request_id
         self.status = 0
 
@@ -106,6 +108,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode()), *_SECURITY]
+            headers += self._state.get("more_headers", ())
             if all(name.lower() != _NOTHING_LOADS[0] for name, _ in headers):
                 headers.append(_NOTHING_LOADS)
             message = {**message, "headers": headers}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tallystick.api.keys import SCOPES, create_key, list_keys, revoke_key
+from tallystick.api.keys import SCOPES, create_key, list_keys, revoke_key, rotate_key
 from tallystick.cli.database import with_engine
 from tallystick.cli.output import Json, err, out, print_json, show
 from tallystick.errors import NotFoundError
@@ -21,6 +21,7 @@ def create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     scope: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(sorted(SCOPES))}.")] = None,
     expires_in_days: Annotated[int | None, typer.Option(min=1, help="Days until it expires.")] = None,
+    rate_limit: Annotated[str | None, typer.Option(help="Its own limit, e.g. 100/second.")] = None,
     as_json: Json = False,
 ) -> None:
     """Create an API key. It is shown once: only its hash is kept."""
@@ -31,7 +32,7 @@ def create(
 
     async def work(engine: AsyncEngine) -> tuple[str, str]:
         async with engine.begin() as connection:
-            return await create_key(connection, name=name, scopes=scopes, expires_at=expires_at)
+            return await create_key(connection, name, scopes, expires_at, rate_limit=rate_limit)
 
     key_id, secret = with_engine(work)
     if as_json:
@@ -53,10 +54,10 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         print_json({"data": rows})
         return
-    columns = ("id", "name", "ends in", "scopes", "created", "expires", "last used", "revoked")
+    columns = ("id", "name", "ends in", "scopes", "limit", "created", "expires", "last used", "revoked")
     shown = [
         (
-            row["id"], row["name"], row["hint"], ", ".join(row["scopes"]),
+            row["id"], row["name"], row["hint"], ", ".join(row["scopes"]), row["rate_limit"],
             *(_day(row[at]) for at in ("created_at", "expires_at", "last_used_at", "revoked_at")),
         )
         for row in rows
@@ -66,6 +67,26 @@ def list_(as_json: Json = False) -> None:
 
 def _day(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M}" if moment else ""
+
+
+@app.command("rotate")
+def rotate(
+    key_id: Annotated[str, typer.Argument(metavar="ID")],
+    grace_hours: Annotated[float, typer.Option(min=0, max=720, help="How long the old key works.")] = 24.0,
+    as_json: Json = False,
+) -> None:
+    """Make another API key like this one, which ends after a grace."""
+
+    async def work(engine: AsyncEngine) -> tuple[str, str]:
+        async with engine.begin() as connection:
+            return await rotate_key(connection, key_id, grace=timedelta(hours=grace_hours))
+
+    new_id, secret = with_engine(work)
+    if as_json:
+        print_json({"id": new_id, "api_key": secret, "replaces": key_id})
+        return
+    out.print(secret, highlight=False, soft_wrap=True)
+    err.print(f"[dim]{new_id}. {key_id} works for {grace_hours:g} more hours.[/dim]")
 
 
 @app.command("revoke")

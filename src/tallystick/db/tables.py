@@ -371,6 +371,7 @@ api_keys = Table(
     _at("expires_at"),
     _at("revoked_at"),
     _at("last_used_at"),
+    Column("rate_limit", Text),
 )
 
 idempotency_keys = Table(

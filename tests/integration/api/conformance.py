@@ -44,7 +44,7 @@ class Conformance:
             assert _code(response) in described["x-problem-codes"], (
                 f"{name} {_code(response)}: code not described; name the error in the route's needs(…)"
             )
-        undescribed = {"retry-after", "idempotent-replayed", "www-authenticate"} - {
+        undescribed = {"retry-after", "idempotent-replayed", "www-authenticate", "ratelimit"} - {
             header.lower() for header in described["headers"]
         }
         assert not undescribed & set(response.headers), f"{name}: a header that is not described"

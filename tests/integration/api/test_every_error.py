@@ -98,6 +98,13 @@ async def insufficient_scope(face: Face) -> Answer:
     return await face.http.post("/payments", json=ORDER, headers={"Authorization": f"Bearer {reader}"})
 
 
+async def rate_limited(face: Face) -> Answer:
+    body = {"name": "slow", "scopes": ["payments:read"], "rate_limit": "1/hour"}
+    slow = {"Authorization": f"Bearer {(await face.post('/api-keys', body)).json()['api_key']}"}
+    await face.http.get("/payments", headers=slow)
+    return await face.http.get("/payments", headers=slow)
+
+
 async def stripe_unavailable(face: Face) -> Answer:
     await face.fault(action="status", status=500, path="/v1/payment_intents", method="POST")
     return await face.post("/payments", ORDER)
@@ -172,6 +179,7 @@ HOW: dict[str, Callable[[Face], Awaitable[Answer | str]]] = {
     "authentication_required": lambda face: face.http.get("/payments", headers={"Authorization": ""}),
     "invalid_api_key": lambda face: face.http.get("/payments", headers={"Authorization": "Bearer tsk_x"}),
     "insufficient_scope": insufficient_scope,
+    "rate_limited": rate_limited,
     "not_found": lambda face: face.http.get("/payments/pay_none"),
     "method_not_allowed": lambda face: face.http.delete("/payments"),
     "body_too_large": lambda face: face.post("/payments", {"description": "x" * 5000}),

@@ -78,6 +78,23 @@ def test_keys_are_created_listed_without_secret_and_revoked(database_url: str) -
     assert answered("keys", "list", DATABASE_URL=database_url)["data"][0]["revoked_at"] is not None
 
 
+def test_a_key_is_rotated_with_its_scopes_and_limit(database_url: str) -> None:
+    options = ("--scope", "payments:read", "--rate-limit", "50/second")
+    old = answered("keys", "create", "shop", *options, DATABASE_URL=database_url)
+    new = answered("keys", "rotate", old["id"], "--grace-hours", "0.5", DATABASE_URL=database_url)
+    first, second = answered("keys", "list", DATABASE_URL=database_url)["data"]
+    assert [row["id"] for row in (first, second)] == [old["id"], new["id"]]
+    assert (second["name"], second["scopes"], second["rate_limit"]) == (
+        "shop",
+        ["payments:read"],
+        "50/second",
+    )
+    assert first["expires_at"] is not None
+    assert second["expires_at"] is None
+    refused = tallystick("keys", "create", "x", "--rate-limit", "many", DATABASE_URL=database_url)
+    assert (refused.returncode, "100/second" in refused.stderr) == (1, True)
+
+
 def test_an_unknown_scope_is_refused(database_url: str) -> None:
     ended = tallystick("keys", "create", "shop", "--scope", "everything", DATABASE_URL=database_url)
     assert ended.returncode == 2

@@ -1,0 +1,111 @@
+"""How many requests a key may make: counted in Redis, so that all processes count together.
+
+A sliding window, kept by the library ``limits``: two counters a key, weighed by time. When Redis is away
+requests pass: a limit is there to protect the service, and must not be what takes it down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import structlog
+from limits import RateLimitItem, parse
+from limits.aio.storage import RedisClusterStorage, RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+
+from tallystick.api.keys import ApiKey
+from tallystick.app import App
+from tallystick.errors import RateLimitedError
+
+log = structlog.get_logger(__name__)
+
+_PREFIX: Final = "tallystick:limits"
+_PATIENCE_S: Final = 0.25
+_FORGIVE_S: Final = 5.0
+"""After Redis did not answer, requests are not counted for this long, and not delayed either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a key has left: ``remaining`` of ``quota`` requests in ``window_s``; more from ``reset_s`` on."""
+
+    quota: int
+    window_s: int
+    remaining: int
+    reset_s: int
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """As the IETF's draft on RateLimit header fields has it."""
+        policy, left = (
+            f'"api_key";q={self.quota};w={self.window_s}',
+            f'"api_key";r={self.remaining};t={self.reset_s}',
+        )
+        return [(b"ratelimit-policy", policy.encode()), (b"ratelimit", left.encode())]
+
+
+class KeyLimitedError(RateLimitedError):
+    """``allowance`` is what the key has left: nothing."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        detail = f"This API key may make {allowance.quota} requests in {allowance.window_s} seconds."
+        super().__init__(detail, retry_after=allowance.reset_s)
+        self.allowance = allowance
+
+
+class RateLimits:
+    """The limits of all keys; one a process."""
+
+    def __init__(self, app: App) -> None:
+        self._default = app.settings.rate_limit
+        self._limiter = SlidingWindowCounterRateLimiter(_storage(app))
+        self._not_before = 0.0
+        self._away = False
+
+    async def spend(self, key: ApiKey) -> Allowance | None:
+        """Count a request of the key; None when Redis does not answer. Raises RateLimitedError."""
+        if time.monotonic() < self._not_before:
+            return None
+        limit = _item(key.rate_limit or self._default)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                passed = await self._limiter.hit(limit, key.id)
+                reset_at, remaining = await self._limiter.get_window_stats(limit, key.id)
+        except Exception as error:  # whatever the library and the driver make of it: the request must pass
+            self._forgive(error)
+            return None
+        if self._away:
+            self._away = False
+            log.info("rate_limits_counted_again")
+        reset_s = max(1, math.ceil(reset_at - time.time()))
+        found = Allowance(limit.amount, limit.get_expiry(), max(0, remaining), reset_s)
+        if not passed:
+            raise KeyLimitedError(found)
+        return found
+
+    def _forgive(self, error: Exception) -> None:
+        self._not_before = time.monotonic() + _FORGIVE_S
+        if not self._away:
+            self._away = True
+            log.warning(
+                "rate_limits_not_counted", error=type(error).__name__, consequence="all requests pass"
+            )
+
+
+@lru_cache(maxsize=1000)
+def _item(rate: str) -> RateLimitItem:
+    return parse(rate)
+
+
+def _storage(app: App) -> RedisStorage:
+    """On the connections that the process has; a cluster's client has none to lend."""
+    options: dict[str, Any] = {"implementation": "redispy", "key_prefix": _PREFIX}
+    pool = getattr(app.redis, "connection_pool", None)
+    if pool is not None:
+        return RedisStorage("async+redis://", **options, connection_pool=pool)
+    url = f"async+{app.settings.redis_url}"
+    return RedisClusterStorage(url, **options, socket_connect_timeout=1.0, socket_timeout=5.0)
