@@ -81,6 +81,10 @@ class Settings(BaseModel):
     audit_interval_s: float = Field(3600.0, gt=0, description="Pause between two audits of the inbox")
     audit_lag_s: float = Field(600.0, ge=0, description="Age at which an event that has not come is missing")
     audit_first_days: int = Field(30, ge=0, le=30, description="Days that the very first audit reaches back")
+    archive_after_days: int = Field(
+        30, ge=1, description="Age at which the bodies of processed events move to compressed archives"
+    )
+
     queue_length: int = Field(100_000, ge=1000, description="Entries the Redis streams keep in all, about")
     queue_name: str = Field("tallystick:events", description="What the names of the Redis streams begin with")
     queue_streams: int = Field(4, ge=1, le=64, description="Redis streams, spread over a cluster's nodes")

@@ -26,6 +26,7 @@ from tallystick.db.session import database_is_away
 from tallystick.errors import StripeUnavailableError
 from tallystick.events.spec import Question
 from tallystick.ledger.book import Book
+from tallystick.pipeline.archives import archive
 from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.gap_audit import GapAudit
 from tallystick.pipeline.hand import Hand
@@ -46,6 +47,7 @@ _SETTLE_PAUSE_S: Final = 0.1
 """Events of one burst name their balance transactions one after the other: gather them for a moment."""
 _SETTLE_CHECK_S: Final = 5.0
 _AUDIT_CHECK_S: Final = 60.0
+_ARCHIVE_CHECK_S: Final = 3600.0
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 _ROOM_IN_QUEUE: Final = 10
@@ -97,7 +99,11 @@ class Worker:
                     taking.create_task(self._repeat(name, step), name=name)
                 listing = [
                     taking.create_task(self._repeat(name, step), name=name)
-                    for name, step in (("settle", self._settle), ("audit", self._audit_inbox))
+                    for name, step in (
+                        ("settle", self._settle),
+                        ("audit", self._audit_inbox),
+                        ("archive", self._archive),
+                    )
                 ]
                 await self._stopping.wait()
                 for task in listing:  # a long list is taken up again where it stood
@@ -238,6 +244,10 @@ class Worker:
         """One of the workers does it when it is due; the others look again."""
         await self._audit.run()
         await self._pause(min(self._app.settings.audit_interval_s, _AUDIT_CHECK_S))
+
+    async def _archive(self) -> None:
+        await archive(self._app.engine, after_days=self._app.settings.archive_after_days)
+        await self._pause(_ARCHIVE_CHECK_S)
 
     async def _settle(self) -> None:
         """Pull at the interval; in between post what events named, as soon as they name it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-AUDIT_TABLES: Final = ("replays", "replay_results", "discards")
+AUDIT_TABLES: Final = ("replays", "replay_results", "discards", "erasures")
 
 AUDIT_GUARDS: Final = (
     """

@@ -140,6 +140,18 @@ refunds = Table(
     Index("ix_refunds_payment_id", "payment_id"),
 )
 
+# Bodies of events that were processed long ago, by the block. See pipeline/archives.py.
+event_archives = Table(
+    "event_archives",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("last_seq", BigInteger, nullable=False, unique=True),
+    Column("events", Integer, nullable=False),
+    Column("offsets", ARRAY(Integer), nullable=False),  # where each body ends, in bytes
+    Column("body", LargeBinary, nullable=False),
+    _at("created_at", now=True),
+)
+
 webhook_events = Table(
     "webhook_events",
     metadata,
@@ -148,7 +160,7 @@ webhook_events = Table(
     Column("type", Text, nullable=False),
     Column("api_version", Text),
     Column("livemode", Boolean, nullable=False),
-    Column("body", LargeBinary, nullable=False),  # byte for byte as signed
+    Column("body", LargeBinary),  # byte for byte as signed; null once it is in an archive
     Column("status", Text, nullable=False, server_default="pending"),
     Column("attempts", Integer, nullable=False, server_default="0"),
     _at("created_at", nullable=False),
@@ -156,9 +168,14 @@ webhook_events = Table(
     _at("ring_at", nullable=False),  # when the sweep rings for it, again or at last
     _at("finished_at"),
     Column("found_by", Text, nullable=False, server_default="delivery"),
+    Column("archive_id", BigInteger, ForeignKey("event_archives.id")),
+    Column("archive_position", Integer),  # from 1
+    Column("original_sha256", LargeBinary),  # of the body as it came, where it has been redacted since
     UniqueConstraint("seq"),
     _one_of("status", "pending", "processed", "ignored", "dead", "discarded"),
     _one_of("found_by", "delivery", "gap_audit"),
+    CheckConstraint("(body IS NULL) = (archive_id IS NOT NULL AND archive_position > 0)", name="body"),
+    CheckConstraint("octet_length(original_sha256) = 32", name="original_sha256"),
     Index("ix_webhook_events_ring_at", "ring_at", postgresql_where=text("status = 'pending'")),
     Index("ix_webhook_events_status_seq", "status", "seq", postgresql_where=text("status = 'dead'")),
     Index("ix_webhook_events_finished_at_id", "finished_at", "id", postgresql_where=text("status = 'dead'")),
@@ -258,6 +275,18 @@ discards = Table(
     _at("discarded_at", now=True),
     _one_of("kind", "event", "balance_transaction"),
     Index("ix_discards_letter_id", "letter_id"),
+)
+
+# Append-only: whose personal data was erased, by whom, and why.
+erasures = Table(
+    "erasures",
+    metadata,
+    _id(primary_key=True),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _id("subject", nullable=False),
+    Column("counts", JSONB, nullable=False),
+    _at("erased_at", now=True),
 )
 
 # One row a list: how far it is read, and the window in hand while there is one. See pipeline/listings.py.

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tallystick.db.cursors import cursor_at, read_cursor
 from tallystick.errors import InvalidStateError, NotFoundError
 from tallystick.monitoring.redaction import blot_cards
+from tallystick.pipeline.archives import body_of
 from tallystick.pipeline.audit import Order, begin, end
 from tallystick.pipeline.events import Attempt, shown_body
 from tallystick.pipeline.replay import put_back
@@ -196,9 +197,11 @@ async def get_dead_letter(connection: AsyncConnection, letter_id: str) -> Letter
     attempts = text(f"""
         SELECT attempt, failed_at, error_code, error, traceback FROM {table}
          WHERE {column} = :id ORDER BY id""")
+    # an event that was archived, and replayed since, has no body in its row
+    body = row.body or await body_of(connection, letter_id)
     return LetterInFull(
         letter,
-        shown_body(row.body),
+        shown_body(body),
         [Attempt.of(each) for each in await connection.execute(attempts, {"id": letter_id})],
         await discards_of(connection, letter_id),
     )

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tallystick.db.cursors import cursor_at, read_cursor
 from tallystick.errors import NotFoundError
 from tallystick.monitoring.redaction import blot_cards, shown
+from tallystick.pipeline.archives import body_of
 from tallystick.pipeline.selection import EventStatus, Selection
 
 _COLUMNS: Final = """
@@ -34,7 +35,7 @@ SELECT {_COLUMNS} FROM webhook_events e {_LAST_ATTEMPT}
 # Behind a cursor by the row it names, so that a listing goes on where it stopped whatever came meanwhile.
 _BEHIND: Final = " AND e.seq < (SELECT c.seq FROM webhook_events c WHERE c.id = :behind)"
 
-_ONE: Final = text(f"SELECT {_COLUMNS}, e.body FROM webhook_events e {_LAST_ATTEMPT} WHERE e.id = :id")
+_ONE: Final = text(f"SELECT {_COLUMNS} FROM webhook_events e {_LAST_ATTEMPT} WHERE e.id = :id")
 
 _ATTEMPTS: Final = text("""
 SELECT attempt, failed_at, error_code, error, traceback FROM event_attempts
@@ -110,7 +111,8 @@ async def get_event(connection: AsyncConnection, event_id: str) -> EventInFull:
     if row is None:
         raise NotFoundError(f"There is no event {event_id[:300]!r}.", param="id")
     attempts = await connection.execute(_ATTEMPTS, {"id": event_id})
-    return EventInFull(_event(row), shown_body(row.body), [Attempt.of(each) for each in attempts])
+    body = await body_of(connection, event_id)
+    return EventInFull(_event(row), shown_body(body), [Attempt.of(each) for each in attempts])
 
 
 def shown_body(body: bytes | None) -> Any:

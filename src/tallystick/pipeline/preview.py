@@ -15,7 +15,10 @@ from tallystick.events.spec import Effects
 from tallystick.payments.reports import PaymentReport, RefundReport
 from tallystick.pipeline.process import Read, read_events
 
-_ROWS: Final = text("SELECT id, type, body FROM webhook_events WHERE id = ANY(CAST(:ids AS text[]))")
+_ROWS: Final = text("""
+SELECT id, type, status, body, archive_id, archive_position FROM webhook_events
+ WHERE id = ANY(CAST(:ids AS text[]))
+""")
 
 _LEDGER: Final = text("""
 SELECT effect_key AS key, id, digest, source FROM ledger_transactions

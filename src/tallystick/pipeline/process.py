@@ -9,10 +9,10 @@ splits the batch by halves until the event at fault stands alone. A failed attem
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import orjson
 import structlog
@@ -26,6 +26,7 @@ from tallystick.events import thin
 from tallystick.events.catalog import EVENTS
 from tallystick.events.spec import NO_EFFECTS, Effects, Event, Facts, Question
 from tallystick.ledger.book import Book, Contradiction
+from tallystick.pipeline.archives import Row, StoredEvent, with_bodies
 from tallystick.pipeline.effects import decide_ties, write_effects
 from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.lookups import stored_facts
@@ -36,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 # By key alone: a condition on the status would make the planner walk the index of pending events.
 _CLAIM: Final = text("""
-SELECT id, type, status, body FROM webhook_events
+SELECT id, type, status, body, archive_id, archive_position FROM webhook_events
  WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR UPDATE SKIP LOCKED
 """)
 
@@ -162,19 +163,21 @@ class Processor:
 
 
 async def read_events(
-    connection: AsyncConnection, rows: Sequence[Any]
+    connection: AsyncConnection, rows: Iterable[Row]
 ) -> tuple[list[Read], dict[str, Exception]]:
     """What events mean: by their rule, asked again with stored facts where it needs them.
 
-    ``rows`` have ``id``, ``type`` and ``body``. Returns what was read, and the errors of the others by id.
+    ``rows`` are of the inbox, with their bodies or without (see ``archives.Row``). Returns what was read, and
+    the errors of the others by id.
     """
     reads: list[Read] = []
     errors: dict[str, Exception] = {}
     facts: dict[Question, JsonObject | None] = {}
     asked: set[Question] = set()
-    while rows:
-        waiting: list[tuple[Any, Read]] = []
-        for row in rows:
+    unread: Sequence[StoredEvent] = await with_bodies(connection, rows)
+    while unread:
+        waiting: list[tuple[StoredEvent, Read]] = []
+        for row in unread:
             try:
                 read = _read(row, facts)
             except Exception as error:  # a rule's exception is this event's failure, and no other's
@@ -188,11 +191,11 @@ async def read_events(
         if questions:
             asked |= questions
             facts |= await stored_facts(connection, questions)
-        rows = [row for row, _ in waiting]
+        unread = [row for row, _ in waiting]
     return reads, errors
 
 
-def _read(row: Any, facts: Facts) -> Read:
+def _read(row: StoredEvent, facts: Facts) -> Read:
     """What one event means; raises what its rule raises."""
     spec = EVENTS.get(thin.snapshot_type(row.type))
     if spec is None:
