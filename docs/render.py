@@ -28,6 +28,7 @@ from tallystick.cli import build
 from tallystick.events.balance_transactions import COUNTER_ACCOUNTS
 from tallystick.events.catalog import EVENTS
 from tallystick.ledger import chart
+from tallystick.outbox.notices import NOTICES
 from tallystick.sandbox import control
 from tallystick.sandbox import families as sandbox_families
 from tallystick.sandbox.settings import Settings as SandboxSettings
@@ -79,6 +80,11 @@ def events() -> str:
     return _table(
         ("event type", "what it tells"), ((_code(spec.type), spec.meaning) for spec in EVENTS.values())
     )
+
+
+def notices() -> str:
+    """Every type of notice."""
+    return _table(("type", "what happened"), ((_code(name), text) for name, text in NOTICES.items()))
 
 
 def event_types() -> str:
@@ -201,6 +207,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "settings": settings,
     "events": events,
     "event-types": event_types,
+    "notices": notices,
     "balance-transactions": balance_transactions,
     "errors": error_codes,
     "routes": routes,

@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import Final
 
 from tallystick.events.charges import on_charge
+from tallystick.events.invoices import on_invoice
 from tallystick.events.payment_intents import on_payment_intent
+from tallystick.events.payouts import on_payout
 from tallystick.events.refunds import on_refund
 from tallystick.events.spec import EventSpec
+from tallystick.events.subscriptions import on_subscription
 
 _SPECS: Final = (
     EventSpec("payment_intent.created", on_payment_intent, "the payment exists"),
@@ -33,6 +36,23 @@ _SPECS: Final = (
     EventSpec("refund.created", on_refund, "money goes back"),
     EventSpec("refund.updated", on_refund, "a refund changed"),
     EventSpec("refund.failed", on_refund, "the money came back to us"),
+    EventSpec("payout.created", on_payout, "a notice: Stripe sends money to the bank"),
+    EventSpec("payout.paid", on_payout, "a notice: a payout should have arrived"),
+    EventSpec("payout.failed", on_payout, "a notice: a payout came back"),
+    EventSpec("payout.canceled", on_payout, "a notice: a payout was cancelled"),
+    EventSpec("invoice.finalized", on_invoice, "a notice: an invoice can be paid"),
+    EventSpec("invoice.paid", on_invoice, "a notice: an invoice is paid in full"),
+    EventSpec("invoice.payment_failed", on_invoice, "a notice: an attempt to pay an invoice failed"),
+    EventSpec("invoice.payment_action_required", on_invoice, "a notice: the customer must authenticate"),
+    EventSpec("invoice.overdue", on_invoice, "a notice: an invoice was not paid in time"),
+    EventSpec("invoice.voided", on_invoice, "a notice: an invoice was declared void"),
+    EventSpec("invoice.marked_uncollectible", on_invoice, "a notice: an invoice was given up"),
+    EventSpec("customer.subscription.created", on_subscription, "a notice: a subscription began"),
+    EventSpec("customer.subscription.updated", on_subscription, "a notice: a subscription changed"),
+    EventSpec("customer.subscription.paused", on_subscription, "a notice: a subscription stands still"),
+    EventSpec("customer.subscription.resumed", on_subscription, "a notice: a subscription goes on"),
+    EventSpec("customer.subscription.trial_will_end", on_subscription, "a notice: a trial is about to end"),
+    EventSpec("customer.subscription.deleted", on_subscription, "a notice: a subscription ended"),
 )
 
 

@@ -1,0 +1,150 @@
+"""The fields we read from Stripe's payouts, invoices and subscriptions: old shapes and new. Pure.
+
+As in ``payloads``: times are Unix seconds, amounts minor units, both as Stripe sends them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tallystick.stripe_gateway.payloads import (
+    JsonObject,
+    _int,
+    _mapping,
+    _metadata,
+    _optional_text,
+    _text,
+    reference,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Payout:
+    """What we read of a payout; ``arrival_date`` is midnight UTC of the day it is expected at the bank."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    automatic: bool
+    arrival_date: int | None
+    failure_code: str | None
+    failure_message: str | None
+    metadata: dict[str, str]
+
+    @classmethod
+    def read(cls, obj: JsonObject) -> Payout:
+        """Raises PayloadError."""
+        return cls(
+            id=_text(obj, "id"),
+            status=_text(obj, "status"),
+            amount=_int(obj, "amount"),
+            currency=_text(obj, "currency"),
+            automatic=obj.get("automatic") is True,
+            arrival_date=_time(obj, "arrival_date"),
+            failure_code=_optional_text(obj, "failure_code"),
+            failure_message=_optional_text(obj, "failure_message"),
+            metadata=_metadata(obj),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """What we read of an invoice. Before it is finalised it has no ``number``."""
+
+    id: str
+    number: str | None
+    status: str | None
+    currency: str
+    customer: str | None
+    subscription: str | None
+    total: int
+    amount_due: int
+    amount_paid: int
+    amount_remaining: int
+    attempt_count: int
+    due_date: int | None
+    next_payment_attempt: int | None
+    metadata: dict[str, str]
+
+    @classmethod
+    def read(cls, obj: JsonObject) -> Invoice:
+        """Raises PayloadError."""
+        total, due, paid = _int(obj, "total", 0), _int(obj, "amount_due", 0), _int(obj, "amount_paid", 0)
+        # since API version basil the subscription stands under the invoice's parent
+        details = _mapping(_mapping(obj.get("parent")).get("subscription_details"))
+        return cls(
+            id=_text(obj, "id"),
+            number=_optional_text(obj, "number"),
+            status=_optional_text(obj, "status"),
+            currency=_text(obj, "currency"),
+            customer=reference(obj.get("customer")),
+            subscription=reference(details.get("subscription")) or reference(obj.get("subscription")),
+            total=total,
+            amount_due=due,
+            amount_paid=paid,
+            amount_remaining=_int(obj, "amount_remaining", due - paid),
+            attempt_count=_int(obj, "attempt_count", 0),
+            due_date=_time(obj, "due_date"),
+            next_payment_attempt=_time(obj, "next_payment_attempt"),
+            metadata=_metadata(obj),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionItem:
+    """What a subscription is for; ``quantity`` is None where usage is metered."""
+
+    price: str | None
+    quantity: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What we read of a subscription."""
+
+    id: str
+    status: str
+    customer: str | None
+    currency: str | None
+    items: tuple[SubscriptionItem, ...]
+    cancel_at_period_end: bool
+    cancel_at: int | None
+    canceled_at: int | None
+    ended_at: int | None
+    trial_end: int | None
+    latest_invoice: str | None
+    metadata: dict[str, str]
+
+    @classmethod
+    def read(cls, obj: JsonObject) -> Subscription:
+        """Raises PayloadError."""
+        items = _mapping(obj.get("items")).get("data")
+        return cls(
+            id=_text(obj, "id"),
+            status=_text(obj, "status"),
+            customer=reference(obj.get("customer")),
+            currency=_optional_text(obj, "currency"),
+            items=tuple(_item(item) for item in (items if isinstance(items, list) else ())),
+            cancel_at_period_end=obj.get("cancel_at_period_end") is True,
+            cancel_at=_time(obj, "cancel_at"),
+            canceled_at=_time(obj, "canceled_at"),
+            ended_at=_time(obj, "ended_at"),
+            trial_end=_time(obj, "trial_end"),
+            latest_invoice=reference(obj.get("latest_invoice")),
+            metadata=_metadata(obj),
+        )
+
+
+def _item(item: object) -> SubscriptionItem:
+    """Before 2019 an item had a plan and no price; both ids name the same thing."""
+    found: JsonObject = item if isinstance(item, Mapping) else {}
+    quantity = found.get("quantity")
+    price = reference(found.get("price")) or reference(found.get("plan"))
+    return SubscriptionItem(price, quantity if type(quantity) is int else None)
+
+
+def _time(obj: JsonObject, key: str) -> int | None:
+    value = obj.get(key)
+    return value if type(value) is int else None
