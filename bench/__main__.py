@@ -17,7 +17,7 @@ from typing import Final
 
 import uvloop
 
-from bench import events, payments, pipeline
+from bench import events, growth, payments, pipeline
 from bench.machine import Machine
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
 
@@ -25,6 +25,7 @@ AREAS: Final[dict[str, Callable[[Machine], Coroutine[None, None, None]]]] = {
     "events": events.run,
     "pipeline": pipeline.run,
     "payments": payments.run,
+    "growth": growth.run,
 }
 """What can be measured, each over databases of its own."""
 
@@ -37,6 +38,9 @@ def main() -> None:
     parser.add_argument("areas", nargs="*", metavar="AREA", help=f"{', '.join(AREAS)} (default: all)")
     parser.add_argument("--events", type=int, default=20_000, help="events to take in (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a load (default: %(default)s)")
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="rows for the growth to reach (default: %(default)s)"
+    )
     given = parser.parse_args()
     if unknown := set(given.areas) - set(AREAS):
         parser.error(f"no such area: {', '.join(sorted(unknown))}")
@@ -46,7 +50,7 @@ def main() -> None:
     try:
         postgres.start()
         valkey.start()
-        machine = Machine(postgres, valkey, events=given.events, seconds=given.seconds)
+        machine = Machine(postgres, valkey, events=given.events, seconds=given.seconds, rows=given.rows)
         print(f"{os.cpu_count()} processors")
         for area in given.areas or AREAS:
             print(f"\n{area}")

