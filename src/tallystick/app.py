@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,19 +15,26 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff, NoBackoff
 from redis.exceptions import RedisError
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tallystick.credentials import CredentialSource
 from tallystick.db.migrate import is_behind
-from tallystick.db.session import database_is_away, open_engine
+from tallystick.db.session import autocommit, database_is_away, open_engine
 from tallystick.errors import ConfigurationError
 from tallystick.pipeline.bell import Bell
 from tallystick.pipeline.inbox import Inbox
 from tallystick.pipeline.queue import EventQueue
 from tallystick.settings import Settings, unknown_variables
 from tallystick.stripe_gateway.client import StripeGateway
+from tallystick.stripe_gateway.keyring import Credentials, Keyring
 
 log = structlog.get_logger(__name__)
 
+_NEWEST: Final = text("""
+SELECT (SELECT livemode FROM webhook_events ORDER BY seq DESC LIMIT 1),
+       (SELECT livemode FROM payments ORDER BY created_at DESC, id DESC LIMIT 1)
+""")
 _CLUSTER: Final = "+cluster://"
 
 
@@ -40,6 +48,7 @@ class App:
     queue: EventQueue
     bell: Bell
     inbox: Inbox
+    keyring: Keyring
     stripe: StripeGateway
 
 
@@ -47,11 +56,14 @@ class App:
 async def open_app(settings: Settings) -> AsyncIterator[App]:
     """Open everything lazily (a server that is away is met by the first use) and close it at the end.
 
-    Raises ConfigurationError when a URL cannot be read.
+    Secrets that can change while the process runs are read first, and looked at again every few seconds.
+    Raises ConfigurationError when a URL or a master key cannot be read, or live and test keys are mixed.
     """
     engine = open_engine(settings)
     redis = _open_redis(settings)
-    stripe = StripeGateway(settings)
+    keyring = Keyring(Credentials.of(settings))
+    source = CredentialSource(settings, engine, keyring)
+    stripe = StripeGateway(settings, keyring)
     queue = EventQueue(
         redis, name=settings.queue_name, streams=settings.queue_streams, length=settings.queue_length
     )
@@ -59,9 +71,16 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
     inbox = Inbox(
         engine, bell.ring, ring_grace_s=settings.ring_grace_s, timeout_s=2 * settings.database_timeout_s
     )
+    looking: asyncio.Task[None] | None = None
     try:
-        yield App(settings, engine, redis, queue, bell, inbox, stripe)
+        if source.changeable:
+            await source.refresh()
+            looking = asyncio.create_task(source.run(), name="credentials")
+        yield App(settings, engine, redis, queue, bell, inbox, keyring, stripe)
     finally:
+        if looking is not None:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
         await stripe.close()
         await redis.aclose()
         await engine.dispose()
@@ -96,13 +115,15 @@ def _open_redis(settings: Settings) -> Redis | RedisCluster:
 async def check_start(app: App) -> None:
     """What a process should be told of before it works.
 
-    Raises ConfigurationError when the database lacks migrations of this version. A database that is away is
-    waited for by the loops, not here.
+    Raises ConfigurationError when the database lacks migrations of this version, when there is no Stripe key,
+    or when the key is of the other mode (live or test) than what the database holds. A database that is away
+    is waited for by the loops, not here.
     """
     for name in unknown_variables():
         log.warning("unknown_setting", variable=name, consequence="it has no effect")
     try:
         behind = await is_behind(app.engine)
+        modes = set() if behind else await _modes(app.engine)
     except Exception as error:
         if not database_is_away(error):
             raise
@@ -110,3 +131,21 @@ async def check_start(app: App) -> None:
         return
     if behind:
         raise ConfigurationError("The database lacks migrations of this version: run 'tallystick migrate'.")
+    livemode = app.keyring.current.livemode
+    if livemode is None:
+        raise ConfigurationError(
+            "There is no Stripe key: set STRIPE_SECRET_KEY, or 'tallystick secrets set stripe_secret_key'."
+        )
+    if modes - {livemode}:
+        key, rows = ("live", "test") if livemode else ("test", "live")
+        raise ConfigurationError(
+            f"STRIPE_SECRET_KEY is a {key} key, and the database holds {rows} payments: use one database for"
+            " each mode."
+        )
+
+
+async def _modes(engine: AsyncEngine) -> set[bool]:
+    """Whether the newest event and the newest payment are live."""
+    async with autocommit(engine) as connection:
+        row = (await connection.execute(_NEWEST)).one()
+    return {mode for mode in row if mode is not None}

@@ -162,6 +162,12 @@ class InvalidEventError(TallystickError):
     code, status, title = "invalid_event", 400, "The body is not a Stripe event"
 
 
+class LivemodeMismatchError(TallystickError):
+    """The webhook's event is live and our Stripe key is a test key, or the reverse: nothing is stored."""
+
+    code, status, title = "livemode_mismatch", 400, "The event is of the other mode"
+
+
 class StripeRefusedError(TallystickError):
     """Stripe refused the request; ``extra`` carries Stripe's own code and parameter."""
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 
 from tallystick.errors import ConfigurationError
 
@@ -22,6 +22,7 @@ _PLAIN_NAMES: Final = {
     "stripe_secret_key": "STRIPE_SECRET_KEY",
     "stripe_webhook_secrets": "STRIPE_WEBHOOK_SECRET",
     "stripe_api_base": "STRIPE_API_BASE",
+    "master_keys": "TALLYSTICK_MASTER_KEY",
 }
 
 
@@ -29,7 +30,8 @@ RATE: Final = r"^[1-9][0-9]{0,6}/(second|minute|hour)$"
 """A rate limit, e.g. 100/second."""
 
 CONNECTIONS: Final = ("database_url", "redis_url", "stripe_secret_key", "stripe_webhook_secrets")
-"""What the API and the worker cannot start without."""
+"""What the API and the worker cannot start without; the last two may be in the database instead."""
+_STORABLE: Final = ("stripe_secret_key", "stripe_webhook_secrets")
 
 
 class Settings(BaseModel):
@@ -42,12 +44,18 @@ class Settings(BaseModel):
         "", description="Redis or Valkey, e.g. redis://host:6379/0, unix:///path, redis+cluster://host:6379"
     )
     stripe_secret_key: SecretStr = Field(
-        SecretStr(""), description="Secret or restricted key of the Stripe account"
+        SecretStr(""), description="Key of the Stripe account; two during a rotation: new one, comma, old one"
     )
     stripe_webhook_secrets: tuple[SecretStr, ...] = Field(
-        (), description="Signing secrets of the webhook endpoint, comma-separated during a rotation"
+        (), description="Signing secret of the webhook endpoint; several with commas"
     )
     stripe_api_base: str = Field("https://api.stripe.com", description="Where Stripe's API is")
+
+    master_keys: tuple[SecretStr, ...] = Field(
+        (), description="Decrypts secrets in the database: 32 bytes in base64; new one, comma, old one"
+    )
+    secrets_poll_s: float = Field(3.0, gt=0, description="Pause between two looks for changed secrets")
+    _files: dict[str, str] = PrivateAttr(default_factory=dict)
 
     database_pool_size: int = Field(10, ge=1, description="Connections to PostgreSQL a process keeps")
     database_timeout_s: float = Field(5.0, gt=0, description="Longest wait for a connection")
@@ -99,11 +107,21 @@ class Settings(BaseModel):
         "auto", pattern="^(auto|json|console)$", description="auto: console on a terminal"
     )
 
-    @field_validator("stripe_webhook_secrets", mode="before")
+    @property
+    def stripe_secret_keys(self) -> tuple[SecretStr, ...]:
+        """The keys of the Stripe account, the newest first."""
+        return tuple(map(SecretStr, _parts(self.stripe_secret_key.get_secret_value())))
+
+    @property
+    def secret_files(self) -> Mapping[str, str]:
+        """The files that hold what may change while a process runs, by field."""
+        return self._files
+
+    @field_validator("stripe_webhook_secrets", "master_keys", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
+            return _parts(value)
         return value
 
 
@@ -116,16 +134,33 @@ def load_settings(
     """
     environment = os.environ if environ is None else environ
     values = {**_plain_values(environment), **overrides}
-    missing = [variable_name(field) for field in require if not values.get(field)]
+    stored = _STORABLE if values.get("master_keys") else ()
+    missing = [variable_name(name) for name in require if not values.get(name) and name not in stored]
     if missing:
         raise ConfigurationError(f"Not set: {', '.join(missing)}.")
     try:
-        return Settings(**values)
+        made = Settings(**values)
     except ValidationError as error:
         problems = "; ".join(
             f"{variable_name(str(problem['loc'][0]))}: {problem['msg']}" for problem in error.errors()
         )
         raise ConfigurationError(problems) from None
+    for name in _STORABLE:
+        path = environment.get(f"{variable_name(name)}_FILE")
+        if path and name not in overrides:
+            made._files[name] = path  # noqa: SLF001 - set once, here
+    return made
+
+
+def reread_files(settings: Settings) -> Settings:
+    """The settings with what their secret files say now.
+
+    Raises ConfigurationError when a file cannot be read, or is empty, as it may be while it is written.
+    """
+    changed = {name: _read(variable_name(name), path) for name, path in settings.secret_files.items()}
+    if empty := [variable_name(name) for name, value in changed.items() if not value]:
+        raise ConfigurationError(f"{empty[0]}_FILE is empty.")
+    return Settings(**{**dict(settings), **changed}) if changed else settings
 
 
 def variable_name(field: str) -> str:
@@ -157,6 +192,10 @@ def _plain_values(environment: Mapping[str, str]) -> dict[str, str]:
         elif environment.get(name):
             values[field] = environment[name]
     return values
+
+
+def _parts(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 def _read(name: str, path: str) -> str:

@@ -488,3 +488,31 @@ async def refused(gateway: StripeGateway) -> bool:
         await create(gateway)
     assert caught.value.retry_after
     return caught.value.outcome_unknown
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_the_other_key_is_used_where_stripe_refuses_one(script: Script, status: int) -> None:
+    script.answers = [http(status, error("invalid_request_error")), http(200, INTENT), http(200, INTENT)]
+    gateway = open_gateway(script.url, stripe_secret_key="rk_test_new,rk_test_old")
+    for _ in range(2):
+        assert (await create(gateway)).object == INTENT
+    used = [line[-3:] for request in script.requests for line in request.split("\r\n") if "Bearer rk" in line]
+    # a key that is not accepted comes last from then on; one that lacks a permission may have others
+    assert used == ["new", "old", "old" if status == 401 else "new"]
+    assert set(script.idempotency_keys()) == {"key-1"}
+    await gateway.close()
+
+
+async def test_a_refused_key_after_a_lost_answer_leaves_it_unknown(script: Script) -> None:
+    script.answers = [None, http(401, error("invalid_request_error"))]
+    gateway = open_gateway(script.url, stripe_max_retries=1)
+    assert await refused(gateway) is True
+    await gateway.close()
+
+
+async def test_without_a_key_nothing_is_sent(script: Script) -> None:
+    gateway = open_gateway(script.url, stripe_secret_key="")
+    with pytest.raises(StripeAccessError):
+        await create(gateway)
+    assert not script.requests
+    await gateway.close()

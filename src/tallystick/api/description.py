@@ -82,7 +82,7 @@ _EVERYWHERE: Final = ("internal_error", "database_unavailable")
 _WITH_INPUT: Final = ("invalid_request",)
 _WITH_BODY: Final = ("invalid_json", "body_too_large")
 _WITH_KEY: Final = ("invalid_idempotency_key", "idempotency_key_reused", "idempotency_key_in_use")
-_OF_WEBHOOK: Final = ("invalid_signature", "signature_expired", "invalid_event")
+_OF_WEBHOOK: Final = ("invalid_signature", "signature_expired", "invalid_event", "livemode_mismatch")
 
 
 def description(api: FastAPI) -> Json:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import time
 from typing import Final
 
+import structlog
 from starlette.types import Message, Receive, Scope, Send
 
 from tallystick.app import App
-from tallystick.errors import MethodNotAllowedError, SignatureError
-from tallystick.pipeline.incoming import read_event
+from tallystick.errors import LivemodeMismatchError, MethodNotAllowedError, SignatureError
+from tallystick.pipeline.incoming import IncomingEvent, read_event
 from tallystick.stripe_gateway.signature import verify
+
+log = structlog.get_logger(__name__)
 
 PATH: Final = "/webhooks/stripe"
 
@@ -26,7 +29,7 @@ class StripeWebhook:
 
     def __init__(self, app: App) -> None:
         self._inbox = app.inbox
-        self._secrets = [secret.get_secret_value() for secret in app.settings.stripe_webhook_secrets]
+        self._keyring = app.keyring
         self._tolerance_s = app.settings.webhook_tolerance_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,11 +40,26 @@ class StripeWebhook:
         body = await _body(receive)
         if body is None:
             return  # the sender went away in the middle
-        verify(body, header, self._secrets, tolerance_s=self._tolerance_s, now=time.time())
-        await self._inbox.receive(read_event(body))
+        secrets = self._keyring.current.webhook_secrets
+        verify(body, header, secrets, tolerance_s=self._tolerance_s, now=time.time())
+        event = read_event(body)
+        self._check_mode(event)
+        await self._inbox.receive(event)
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_RECEIVED))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": _RECEIVED})
+
+    def _check_mode(self, event: IncomingEvent) -> None:
+        """Test and live money must not meet in one ledger; raises LivemodeMismatchError."""
+        ours = self._keyring.current.livemode
+        if ours is None or event.livemode is ours:
+            return
+        theirs, key = ("live", "test") if event.livemode else ("test", "live")
+        log.error("livemode_mismatch", event_id=event.id, type=event.type, event_mode=theirs, key_mode=key)
+        raise LivemodeMismatchError(
+            f"This is a {theirs} event, and Tallystick runs with a {key} key of Stripe. Register this"
+            f" endpoint in {key} mode only; {theirs} mode needs an installation of its own."
+        )
 
 
 def _signature(scope: Scope) -> str | None:

@@ -403,6 +403,24 @@ api_keys = Table(
     Column("rate_limit", Text),
 )
 
+# A removed version keeps its row, so that no number is given twice.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", Text(collation="C"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("key_id", Text, nullable=False),
+    Column("nonce", LargeBinary),
+    Column("ciphertext", LargeBinary),
+    _at("created_at", now=True),
+    _at("removed_at"),
+    _one_of("name", "stripe_secret_key", "stripe_webhook_secret"),
+    CheckConstraint(
+        "(removed_at IS NULL) = (ciphertext IS NOT NULL) AND (nonce IS NULL) = (ciphertext IS NULL)",
+        name="removed",
+    ),
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
 import stripe
+import structlog
 
 from tallystick.settings import Settings
 from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer, UnavailableError
 from tallystick.stripe_gateway.breaker import Breaker, BreakerState
 from tallystick.stripe_gateway.failures import failure, is_replay, stripe_time
+from tallystick.stripe_gateway.keyring import Credentials, Keyring, hint
 from tallystick.stripe_gateway.transport import Transport, Tries, tries
 
 __all__ = ["StripeAnswer", "StripeGateway"]
 
+log = structlog.get_logger(__name__)
+
+_NO_KEY: Final = "sk_none"
+"""The SDK wants a key when it is made; each call brings its own."""
 _PAGE: Final = 100
 _INTENTS: Final = "/v1/payment_intents"
 _REFUNDS: Final = "/v1/refunds"
@@ -33,11 +39,12 @@ _EVENTS: Final = "/v1/events"
 class StripeGateway:
     """One a process; opens connections when first used. ``close`` it at the end."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, keyring: Keyring | None = None) -> None:
+        """``keyring``: where the keys come from; without one, those of the settings."""
         stripe.enable_telemetry = False
         # At debug the SDK logs bodies, and with them client secrets.
         logging.getLogger("stripe").setLevel(logging.WARNING)
-        self._secret = settings.stripe_secret_key.get_secret_value()
+        self._keyring = keyring or Keyring(Credentials.of(settings))
         self._breaker = Breaker(
             threshold=settings.stripe_breaker_outages,
             window_s=settings.stripe_breaker_window_s,
@@ -52,7 +59,7 @@ class StripeGateway:
             connect_timeout_s=settings.stripe_connect_timeout_s,
         )
         client = stripe.StripeClient(
-            self._secret,
+            _NO_KEY,
             base_addresses={"api": settings.stripe_api_base.rstrip("/")},
             http_client=self._transport,
             max_network_retries=settings.stripe_max_retries,
@@ -62,8 +69,8 @@ class StripeGateway:
 
     @property
     def livemode(self) -> bool:
-        """Whether the key moves real money."""
-        return self._secret.startswith(("sk_live_", "rk_live_"))
+        """Whether the key moves real money; raises StripeAccessError without a key."""
+        return self._keyring.livemode
 
     @property
     def breaker(self) -> BreakerState:
@@ -209,13 +216,14 @@ class StripeGateway:
     async def _call(
         self, method: str, path: str, params: Mapping[str, Any] | None = None, key: str | None = None
     ) -> StripeAnswer:
+        keys = self._keyring.keys_to_try()
         known = Tries(deadline=time.monotonic() + self._budget_s)
         token = tries.set(known)
         try:
-            response = await self._request(method, path, **(params or {}), idempotency_key=key)
+            response = await self._with_a_key(keys, method, path, {**(params or {}), "idempotency_key": key})
         except stripe.StripeError as error:
             # "from None": the SDK's error holds the request's answer whole, and may quote the key
-            raise failure(error, known, secret=self._secret) from None
+            raise failure(error, known, secrets=keys) from None
         except (AttributeError, TypeError, ValueError) as error:  # the SDK trips over what Stripe never sends
             raise _unreadable() from error
         finally:
@@ -224,6 +232,20 @@ class StripeGateway:
         if not isinstance(found, dict):
             raise _unreadable()
         return StripeAnswer(found, stripe_time(response.headers), is_replay(response.headers))
+
+    async def _with_a_key(
+        self, keys: Sequence[str], method: str, path: str, params: Mapping[str, Any]
+    ) -> stripe.StripeResponse:
+        """Make the call with the first key that Stripe accepts for it: a refusal did nothing."""
+        *others, last = keys
+        for key in others:
+            try:
+                return await self._request(method, path, **params, api_key=key)
+            except stripe.AuthenticationError:
+                self._keyring.refuse(key)
+            except stripe.PermissionError:
+                log.warning("stripe_key_lacks_permission", key=hint(key), path=path)
+        return await self._request(method, path, **params, api_key=last)
 
 
 def _window(created_gte: int, created_lt: int | None, starting_after: str | None) -> dict[str, Any]:

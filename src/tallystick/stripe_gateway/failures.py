@@ -7,7 +7,7 @@ passed on where it is about the caller's input, and only there.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -61,18 +61,20 @@ def is_replay(headers: Mapping[str, str]) -> bool:
     return headers.get("Idempotent-Replayed") == "true"
 
 
-def failure(error: stripe.StripeError, known: Tries, *, secret: str) -> TallystickError:
+def failure(error: stripe.StripeError, known: Tries, *, secrets: Sequence[str]) -> TallystickError:
     """What the caller of the gateway gets for an error of the SDK.
 
     ``known`` tells whether one of the tries may have been carried out, or the last was not sent at all.
-    ``secret`` is the key, to keep out of texts.
+    ``secrets`` are our keys, to keep out of texts.
     """
     if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
+        if known.uncertain:
+            return UnavailableError("Stripe did not answer, and now refuses our key.", outcome_unknown=True)
         return StripeAccessError(f"Stripe answered {error.http_status} to our API key.")
     if isinstance(error, stripe.CardError):
-        return _declined(error, secret)
+        return _declined(error, secrets)
     if isinstance(error, stripe.InvalidRequestError):
-        return _refused(error, secret)
+        return _refused(error, secrets)
     return _undecided(error, known)
 
 
@@ -106,20 +108,20 @@ def _pause(error: stripe.StripeError) -> int:
     return min(int(asked), 60) if asked.isdigit() and int(asked) else 5
 
 
-def _declined(error: stripe.CardError, secret: str) -> DeclinedError:
+def _declined(error: stripe.CardError, secrets: Sequence[str]) -> DeclinedError:
     body = _body(error)
     codes: dict[str, str | None] = {
         "stripe_code": error.code,
         "decline_code": body.get("decline_code"),
         "advice_code": body.get("advice_code"),
     }
-    return decline(_message(error, secret), codes, intent=_intent(error))
+    return decline(_message(error, secrets), codes, intent=_intent(error))
 
 
-def _refused(error: stripe.InvalidRequestError, secret: str) -> RefusedError:
+def _refused(error: stripe.InvalidRequestError, secrets: Sequence[str]) -> RefusedError:
     extra = {"stripe_code": error.code, "stripe_param": error.param}
     return _KINDS.get(error.code or "", RefusedError)(
-        _message(error, secret),
+        _message(error, secrets),
         stripe_code=error.code,
         intent=_intent(error),
         param=_PARAMS.get((error.param or "").partition("[")[0]),
@@ -141,6 +143,8 @@ def _intent(error: stripe.StripeError) -> StripeAnswer | None:
     return StripeAnswer(found, stripe_time(headers), is_replay(headers))
 
 
-def _message(error: stripe.StripeError, secret: str) -> str:
+def _message(error: stripe.StripeError, secrets: Sequence[str]) -> str:
     message = error.user_message or "Stripe gave no reason."
-    return message.replace(secret, "…") if secret else message
+    for secret in secrets:
+        message = message.replace(secret, "…")
+    return message

@@ -195,6 +195,9 @@ HOW: dict[str, Callable[[Face], Awaitable[Answer | str]]] = {
     "invalid_signature": lambda face: delivered(face, b"{}", secret="whsec_other"),
     "signature_expired": lambda face: delivered(face, b"{}", age=3600),
     "invalid_event": lambda face: delivered(face, b"{}"),
+    "livemode_mismatch": lambda face: delivered(
+        face, b'{"id": "evt_1", "object": "event", "type": "x", "created": 1, "livemode": true}'
+    ),
     "stripe_refused": lambda face: face.post("/payments", {**ORDER, "customer": "cus_none"}),
     "stripe_unavailable": stripe_unavailable,
     "stripe_access": stripe_access,

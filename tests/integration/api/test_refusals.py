@@ -13,8 +13,7 @@ from tests.conftest import Databases
 from tests.integration.api.conftest import Face, open_face
 
 from tallystick.embedded import EmbeddedValkey
-from tallystick.settings import load_settings
-from tallystick.stripe_gateway.client import StripeGateway
+from tallystick.stripe_gateway.keyring import Credentials
 
 
 @pytest.fixture(scope="module")
@@ -126,13 +125,10 @@ async def test_stripe_refusing_the_input_leaves_no_payment(face: Face) -> None:
 async def test_a_stripe_key_that_is_refused_is_our_problem_and_is_not_shown(
     face: Face, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nonsense = load_settings({}, require=(), stripe_secret_key="nonsense", stripe_api_base=face.sandbox.url)
-    other = StripeGateway(nonsense)
-    monkeypatch.setattr(face.app.stripe, "_request", other._request)
+    monkeypatch.setattr(face.app.keyring, "_current", Credentials(("nonsense",)))
     answer = await face.post("/payments", GOOD)
     assert_problem(answer, 502, "stripe_access")
     assert "nonsense" not in answer.text
-    await other.close()
     assert set((await face.rows()).values()) == {0}
 
 
