@@ -10,7 +10,8 @@ from typing import Any, Final
 import orjson
 
 from tallystick.sandbox.errors import StripeError
-from tallystick.sandbox.store import Space, Store
+from tallystick.sandbox.spaces import Space
+from tallystick.sandbox.store import Store
 
 SPACE: Final = "restricted_key"
 

@@ -15,7 +15,9 @@ from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj, TableSpec
 
 TABLES: Final = [
-    TableSpec("balance_transaction", "balance transaction", indexes=("source", "available_on")),
+    TableSpec(
+        "balance_transaction", "balance transaction", indexes=("source", "available_on"), resident=True
+    ),
 ]
 
 RELEASE: Final = "release_funds"

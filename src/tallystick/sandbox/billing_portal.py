@@ -158,7 +158,8 @@ def _flow(call: Call, sent: dict[str, Any], customer: Obj) -> Obj:
 
 def page_of(call: Call, ident: str) -> tuple[str, str]:
     """Title and body of the portal's page. Raises StripeError (404) for no such session."""
-    for session in reversed(call.store.tables[SESSION].rows.values()):
+    sessions = call.store.tables[SESSION].rows
+    for session in (sessions[each] for each in reversed(sessions)):
         if session["url"].endswith(f"{PATH}{ident}"):
             customer = call.find("customer", session["customer"])
             who = escape(customer["email"] or customer["name"] or customer["id"])

@@ -19,7 +19,8 @@ import orjson
 from tallystick.sandbox import events
 from tallystick.sandbox.clock import Alarm, Clock
 from tallystick.sandbox.disorder import Disorder
-from tallystick.sandbox.store import Obj, Space, Store
+from tallystick.sandbox.spaces import Space
+from tallystick.sandbox.store import Obj, Store
 from tallystick.sandbox.thin_events import TABLE_KIND
 from tallystick.sandbox.versions import Relations
 from tallystick.sandbox.webhook_sender import WebhookSender
@@ -77,6 +78,8 @@ class Deliveries:
         self._queues: dict[str, asyncio.Queue[str]] = {}
         self._workers: dict[str, list[asyncio.Task[None]]] = {}
         self._flush_due = False
+        # Events are not written again for each delivery, so the count in what is read back is an old one.
+        store.on_read["event"] = self._count_pending_webhooks
         store.add_space(SPACE, Space(self._dump, self._load, lambda: list(self.log)))
 
     # Planning, inside the transaction that makes the event
@@ -164,7 +167,8 @@ class Deliveries:
 
     def resume(self) -> None:
         """Send what was read back and is still pending."""
-        self._count_pending_webhooks()
+        for event in self._store.tables["event"].rows.in_memory():
+            self._count_pending_webhooks(event)
         now = self._clock.now()
         for delivery in self.log.values():
             if delivery.state == "pending" and delivery.key not in self._alarms:
@@ -173,10 +177,8 @@ class Deliveries:
             if endpoint not in self._workers:
                 self._hire(endpoint, queue)
 
-    def _count_pending_webhooks(self) -> None:
-        # Events are not written again for each delivery, so after a restart the count comes from the log.
-        for event in self._store.tables["event"].rows.values():
-            event["pending_webhooks"] = self.unheard.get(event["id"], 0)
+    def _count_pending_webhooks(self, event: Obj) -> None:
+        event["pending_webhooks"] = self.unheard.get(event["id"], 0)
 
     async def stop(self) -> None:
         """Stop sending; what is pending stays pending."""
@@ -224,7 +226,11 @@ class Deliveries:
             self._set_going(delivery, wait)
 
     def _heard(self, event: Obj) -> None:
-        left = event["pending_webhooks"] = self.unheard.get(event["id"], 1) - 1
+        left = self.unheard.get(event["id"], 1) - 1
+        # While it was under way the event may have left memory, and have been read back as another dict.
+        shown = self._store.tables[event["object"]].rows.resident(event["id"])
+        if shown is not None:
+            shown["pending_webhooks"] = left
         if left:
             self.unheard[event["id"]] = left
         else:

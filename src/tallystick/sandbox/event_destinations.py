@@ -229,7 +229,8 @@ def _newest_first(call: Call, kinds: list[str]) -> Iterator[Obj]:
         of_kind = [events.ids_having("type", kind.removeprefix("v1.")) for kind in dict.fromkeys(kinds)]
         ids = heapq.merge(*of_kind, key=events.position.__getitem__)
     snapshots = (events.rows[ident] for ident in reversed(list(ids)) if ident in events.rows)
-    pinged = (event for event in reversed(pings.rows.values()) if not kinds or event["type"] in kinds)
+    newest = map(pings.rows.__getitem__, reversed(pings.rows))
+    pinged = (event for event in newest if not kinds or event["type"] in kinds)
     merged = heapq.merge(snapshots, pinged, key=lambda event: -event["created"])
     return (event for event in merged if _has_thin(event))
 

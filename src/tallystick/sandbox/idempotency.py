@@ -10,7 +10,9 @@ from typing import Any, Final
 import orjson
 
 from tallystick.sandbox.errors import StripeError
-from tallystick.sandbox.store import Space, Store
+from tallystick.sandbox.records import Records
+from tallystick.sandbox.spaces import Space
+from tallystick.sandbox.store import Store
 
 SPACE: Final = "idempotency"
 _KEPT_SECONDS: Final = 24 * 3600
@@ -28,6 +30,12 @@ class Answer:
     at: int
 
 
+def _answer(record: bytes) -> Answer:
+    head, _, body = record.partition(b"\n")
+    path, params_digest, status, request_id, at = orjson.loads(head)
+    return Answer(path, params_digest, status, body, request_id, at)
+
+
 def digest(params: Any) -> str:
     """A digest of decoded parameters that does not depend on their order."""
     return hashlib.sha256(orjson.dumps(params, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -38,9 +46,18 @@ class IdempotencyKeys:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._answers: dict[str, Answer] = {}
+        self._answers: Records[Answer] = Records(lambda key: _answer(store.body(SPACE, key)))
         self._under_way: set[str] = set()
-        store.add_space(SPACE, Space(self._dump, self._load, self._keys))
+        # All that must be known of an answer that is not in memory is that there is one.
+        space = Space(
+            self._dump,
+            self._load,
+            lambda: self._answers,
+            self._answers,
+            lambda key: b"" if key in self._answers else None,
+            lambda key, _marks: self._answers.know(key),
+        )
+        store.add_space(SPACE, space)
 
     def begin(self, key: str, path: str, params_digest: str, now: int) -> Answer | None:
         """The stored answer, or None and the key is taken until ``finish``; raises StripeError."""
@@ -107,17 +124,12 @@ class IdempotencyKeys:
                 del self._answers[key]
                 self._store.touch(SPACE, key)
 
-    def _keys(self) -> list[str]:
-        return list(self._answers)
-
     def _dump(self, key: str) -> bytes | None:
-        answer = self._answers.get(key)
+        answer = self._answers.resident(key)
         if answer is None:
-            return None
+            return self._store.body(SPACE, key) if key in self._answers else None
         head = [answer.path, answer.digest, answer.status, answer.request_id, answer.at]
         return orjson.dumps(head) + b"\n" + answer.body
 
     def _load(self, key: str, body: bytes) -> None:
-        head, _, stored = body.partition(b"\n")
-        path, params_digest, status, request_id, at = orjson.loads(head)
-        self._answers[key] = Answer(path, params_digest, status, stored, request_id, at)
+        self._answers[key] = _answer(body)

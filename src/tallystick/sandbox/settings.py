@@ -10,7 +10,8 @@ from typing import Any, Self
 import orjson
 
 from tallystick import money
-from tallystick.sandbox.store import Space, Store
+from tallystick.sandbox.spaces import Space
+from tallystick.sandbox.store import Store
 from tallystick.sandbox.versions import DEFAULT
 
 SPACE = "settings"

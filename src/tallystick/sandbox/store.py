@@ -1,10 +1,13 @@
-"""State: objects in memory, optionally mirrored to SQLite, one transaction a request.
+"""State: objects in memory and in SQLite, one transaction a request.
 
 Objects are plain dicts in the API's own shape. Two rules keep it cheap and safe:
 
 * An object changes only through ``change``, which replaces top-level values and never reaches into them.
   So a shallow copy is a true snapshot (events hold such copies), and every change can be undone.
 * Nothing is written to disk before ``commit``, which writes all that a request touched at once.
+
+Only the lately used objects stay in memory, once they are many. A data directory has them all anyway; without
+one, those that leave go to a temporary file.
 
 Whatever else must survive a restart (timers, deliveries, idempotency records, settings) is a *space* of
 records with its own ``dump`` and ``load``.
@@ -15,42 +18,53 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
-from tallystick.sandbox.journal import Journal
+from tallystick.sandbox.journal import Journal, Row
+from tallystick.sandbox.records import Records
+from tallystick.sandbox.spaces import Space, space_of
 from tallystick.sandbox.tables import Obj, Table, TableSpec
 
-__all__ = ["Obj", "Space", "Store", "Table", "TableSpec"]
+__all__ = ["Obj", "Store", "Table", "TableSpec"]
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
-    """Records of one sort: ``dump`` gives a key's bytes, None when it is gone; ``load`` takes them back."""
+_LEAVE_AT_ONCE: Final = 512
+"""How many records of a sort leave memory in one go: a few milliseconds."""
 
-    dump: Callable[[str], bytes | None]
-    load: Callable[[str, bytes], None]
-    keys: Callable[[], Iterable[str]] = tuple
-    """All keys there are, oldest first."""
+
+Photograph = list[tuple[str, str, bytes]]
 
 
 class Store:
     """Every object of the account, with undo, commit and restart."""
 
     def __init__(self, specs: Iterable[TableSpec], path: Path | None) -> None:
-        self.tables = {spec.kind: Table(spec) for spec in specs}
-        self._hidden: dict[str, Obj] = {}
-        self._spaces: dict[str, Space] = {kind: self._object_space(kind) for kind in self.tables}
-        self._journal = Journal(path) if path else None
+        self._journal = Journal(path)
+        self.tables = {spec.kind: Table(spec, Records(self._reader(spec.kind))) for spec in specs}
+        self.on_read: dict[str, Callable[[Obj], None]] = {}
+        """By kind: what brings an object up to date that has been read from the file."""
+        self.hidden_of: dict[str, Obj] = {}
+        """By id, what the API does not show of an object. It stays in memory."""
+        self._spaces: dict[str, Space] = {kind: space_of(self, kind) for kind in self.tables}
         self._touched: dict[tuple[str, str], None] = {}
         self._undo: list[Callable[[], object]] = []
         self._seq = 0
         self.objects = 0
         """How many objects there are, deleted ones left out."""
         self.before_commit: list[Callable[[], None]] = []
+
+    def _reader(self, kind: str) -> Callable[[str], Obj]:
+        def read(ident: str) -> Obj:
+            obj: Obj = orjson.loads(self._journal.body(kind, ident))[0]
+            refresh = self.on_read.get(kind)
+            if refresh is not None:
+                refresh(obj)
+            return obj
+
+        return read
 
     @property
     def dirty(self) -> bool:
@@ -71,8 +85,8 @@ class Store:
         self.objects += 1
         self._undo.append(lambda: self._take_back(table, ident))
         if hidden is not None:
-            self._hidden[ident] = hidden
-            self._undo.append(lambda: self._hidden.pop(ident, None))
+            self.hidden_of[ident] = hidden
+            self._undo.append(lambda: self.hidden_of.pop(ident, None))
         self.touch(kind, ident)
         return obj
 
@@ -142,19 +156,21 @@ class Store:
         self.objects -= len(gone)
         for ident in gone:
             self.touch(kind, ident)
+        if not self._journal.lasting:
+            self._journal.write([], [(kind, ident) for ident in gone])
         return gone
 
     def hidden(self, obj: Obj) -> Obj:
         """What the API does not show of an object; read only, change it by ``hide``."""
-        return self._hidden.get(obj["id"], {})
+        return self.hidden_of.get(obj["id"], {})
 
     def hide(self, obj: Obj, **values: Any) -> None:
         """Replace hidden values."""
-        ident, before = obj["id"], self._hidden.get(obj["id"], {})
-        self._hidden[ident] = {**before, **values}
+        ident, before = obj["id"], self.hidden_of.get(obj["id"], {})
+        self.hidden_of[ident] = {**before, **values}
 
         def back() -> None:
-            self._hidden[ident] = before
+            self.hidden_of[ident] = before
 
         self._undo.append(back)
         self.touch(obj["object"], ident)
@@ -167,7 +183,7 @@ class Store:
 
     def touch(self, space: str, key: str) -> None:
         """Have ``key`` written (or deleted) by the next commit."""
-        if self._journal is not None:
+        if self._journal.lasting:
             self._touched[(space, key)] = None
 
     def on_rollback(self, undo: Callable[[], object]) -> None:
@@ -194,34 +210,60 @@ class Store:
         for prepare in self.before_commit:
             prepare()
         self._undo.clear()
-        if self._journal is None or not self._touched:
+        if not self._touched:
             return
         rows, gone = [], []
         for space, key in self._touched:
-            body = self._spaces[space].dump(key)
-            if body is None:
+            row = self._row(space, key)
+            if row is None:
                 gone.append((space, key))
             else:
-                self._seq += 1
-                rows.append((space, key, self._seq, body))
+                rows.append(row)
         self._touched.clear()
         self._journal.write(rows, gone)
 
+    def _row(self, space: str, key: str) -> Row | None:
+        body = self._spaces[space].dump(key)
+        if body is None:
+            return None
+        self._seq += 1
+        return Row(space, key, self._seq, self._spaces[space].marks(key), body)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there is something for ``make_room`` to do."""
+        return any(space.records is not None and space.records.crowded for space in self._spaces.values())
+
+    def make_room(self) -> None:
+        """Have some records leave memory. Only between transactions, when nobody holds an object."""
+        self.commit()
+        for name, space in self._spaces.items():
+            if space.records is None or not space.records.crowded:
+                continue
+            leaving = list(space.records.leaving(_LEAVE_AT_ONCE))
+            if not self._journal.lasting:
+                self._journal.write([row for key in leaving if (row := self._row(name, key))], [])
+            for key in leaving:
+                space.records.leave(key)
+
     def load(self) -> None:
         """Read back what an earlier run left."""
-        if self._journal is None:
-            return
         collecting = gc.isenabled()
         gc.disable()  # there is no garbage in it, and looking for some takes half the time
         try:
-            for space, key, seq, body in self._journal.read():
-                self._seq = seq
-                self._spaces[space].load(key, body)
+            for name, key, seq, marks, body in self._journal.read():
+                self._seq, space = seq, self._spaces[name]
+                if marks is not None:
+                    space.know(key, marks)
+                elif body is not None:
+                    space.load(key, body)
+                    if space.marks(key) is not None:
+                        self.touch(name, key)  # it is from before there were marks
         finally:
             if collecting:
                 gc.enable()
 
-    def photograph(self) -> list[tuple[str, str, bytes]]:
+    def photograph(self) -> Photograph:
         """Every record of every space, as ``restore`` takes them."""
         records = []
         for name, space in self._spaces.items():
@@ -240,33 +282,18 @@ class Store:
     def clear(self) -> None:
         """Forget every object, in memory and on disk; spaces clear their own memory."""
         for kind, table in self.tables.items():
-            self.tables[kind] = Table(table.spec)
+            table.rows.clear()
+            self.tables[kind] = Table(table.spec, table.rows)
         self.objects = 0
-        self._hidden.clear()
+        self.hidden_of.clear()
         self._touched.clear()
         self._undo.clear()
-        if self._journal is not None:
-            self._journal.clear()
+        self._journal.clear()
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._journal is not None:
-            self._journal.close()
+        self._journal.close()
 
-    def _object_space(self, kind: str) -> Space:
-        def dump(ident: str) -> bytes | None:
-            table = self.tables[kind]
-            obj = table.rows.get(ident) or table.gone.get(ident)
-            return None if obj is None else orjson.dumps([obj, self._hidden.get(ident)])
-
-        def load(ident: str, body: bytes) -> None:
-            obj, hidden = orjson.loads(body)
-            self.tables[kind].insert(obj)
-            if obj.get("deleted"):
-                self.tables[kind].bury(ident)
-            else:
-                self.objects += 1
-            if hidden is not None:
-                self._hidden[ident] = hidden
-
-        return Space(dump, load, lambda: self.tables[kind].order)
+    def body(self, space: str, key: str) -> bytes:
+        """The bytes of a record that is in the file; raises KeyError where there is none."""
+        return self._journal.body(space, key)

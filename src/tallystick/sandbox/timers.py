@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import orjson
 
 from tallystick.sandbox.clock import Alarm, Clock
-from tallystick.sandbox.store import Space, Store
+from tallystick.sandbox.spaces import Space
+from tallystick.sandbox.store import Store
 
 SPACE = "timer"
 

@@ -77,9 +77,9 @@ def run(sandbox: Sandbox, handler: Any, **values: Any) -> None:
 
 
 def digest(sandbox: Sandbox) -> bytes:
-    rows = {kind: table.rows for kind, table in sandbox.store.tables.items()}
+    rows = {kind: dict(table.rows) for kind, table in sandbox.store.tables.items()}
     indexes = {
-        kind: {name: {str(key): list(ids) for key, ids in by.items()} for name, by in table.by.items()}
+        kind: {name: {str(key): table.ids_having(name, key) for key in by} for name, by in table.by.items()}
         for kind, table in sandbox.store.tables.items()
     }
     timers = sorted((timer.action, timer.target, timer.due) for timer in sandbox.timers.pending.values())
