@@ -7,7 +7,7 @@ from typing import Any, Final
 from tallystick import money
 from tallystick.sandbox import balance
 from tallystick.sandbox.errors import invalid, missing, refused
-from tallystick.sandbox.lists import page
+from tallystick.sandbox.lists import embedded, page
 from tallystick.sandbox.numbers import at_least
 from tallystick.sandbox.params import Params, created, listing, merged_metadata, metadata, text
 from tallystick.sandbox.refusals import unsupported
@@ -42,7 +42,7 @@ def make(call: Call, transfer: Obj, amount: int, *, available_on: int) -> Obj:
         "livemode": False,
         "originating_transaction": transfer["source_transaction"],
         "refunded": False,
-        "refunds": _listed(ident, []),
+        "refunds": embedded([], _refunds(ident)),
     }
     call.store.put(fee)
     txn = balance.enter(
@@ -53,18 +53,13 @@ def make(call: Call, transfer: Obj, amount: int, *, available_on: int) -> Obj:
     return fee
 
 
-def _listed(fee: str, refunds: list[Obj]) -> Obj:
-    return {
-        "object": "list",
-        "data": [dict(refund) for refund in refunds[:10]],
-        "has_more": len(refunds) > 10,
-        "total_count": len(refunds),
-        "url": f"{_URL}/{fee}/refunds",
-    }
+def _refunds(fee: str) -> str:
+    return f"{_URL}/{fee}/refunds"
 
 
 def _refunds_of(call: Call, fee: Obj) -> Obj:
-    return _listed(fee["id"], call.store.tables["fee_refund"].having("fee", fee["id"])[::-1])
+    found = call.store.tables["fee_refund"].having("fee", fee["id"])
+    return embedded([dict(refund) for refund in found[::-1]], _refunds(fee["id"]))
 
 
 def give_back(call: Call, fee: Obj, amount: int, given: Any = None) -> Obj:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tallystick.sandbox import customer_sources
+from tallystick.sandbox.lists import embedded
 from tallystick.sandbox.state import Sandbox
 from tallystick.sandbox.store import Obj
 
@@ -173,14 +174,7 @@ EXPANDABLE: Final[dict[str, frozenset[str]]] = {
 
 
 def _refunds(sandbox: Sandbox, charge: Obj) -> Obj:
-    refunds = sandbox.refunds_of(charge["id"])
-    return {
-        "object": "list",
-        "data": refunds[:10],
-        "has_more": len(refunds) > 10,
-        "total_count": len(refunds),
-        "url": f"/v1/charges/{charge['id']}/refunds",
-    }
+    return embedded(sandbox.refunds_of(charge["id"]), f"/v1/charges/{charge['id']}/refunds")
 
 
 def _customer_tax(sandbox: Sandbox, customer: Obj) -> Obj:
@@ -198,14 +192,6 @@ def _customer_tax(sandbox: Sandbox, customer: Obj) -> Obj:
         else None,
         "provider": "stripe",
     }
-
-
-def _empty_list(path: str) -> Include:
-    def include(_sandbox: Sandbox, customer: Obj) -> Obj:
-        url = f"/v1/customers/{customer['id']}/{path}"
-        return {"object": "list", "data": [], "has_more": False, "total_count": 0, "url": url}
-
-    return include
 
 
 def _hidden(name: str, default: Any = None) -> Include:
@@ -227,18 +213,18 @@ def _sources(sandbox: Sandbox, customer: Obj) -> Obj:
     methods = sandbox.store.tables["payment_method"].having("customer", customer["id"])[::-1]
     cards = [customer_sources.view(method) for method in methods if method["id"].startswith("card_")]
     url = f"/v1/customers/{customer['id']}/sources"
-    return {"object": "list", "data": cards[:10], "has_more": len(cards) > 10, "url": url}
+    return embedded(cards, url, counted=False)
 
 
 def _tax_ids(sandbox: Sandbox, customer: Obj) -> Obj:
     found = sandbox.store.tables["tax_id"].having("customer", customer["id"])[::-1]
     url = f"/v1/customers/{customer['id']}/tax_ids"
-    return {"object": "list", "data": found[:10], "has_more": len(found) > 10, "url": url}
+    return embedded(found, url, counted=False)
 
 
 def _payments(sandbox: Sandbox, invoice: Obj) -> Obj:
     found = sandbox.store.tables["invoice_payment"].having("invoice", invoice["id"])
-    return {"object": "list", "data": found[:10], "has_more": len(found) > 10, "url": "/v1/invoices/payments"}
+    return embedded(found, "/v1/invoices/payments", counted=False)
 
 
 def _confirmation_secret(sandbox: Sandbox, invoice: Obj) -> Obj | None:
@@ -259,7 +245,6 @@ INCLUDABLE: Final[dict[str, dict[str, Include]]] = {
     "customer": {
         "invoice_credit_balance": lambda _sandbox, _customer: {},
         "sources": _sources,
-        "subscriptions": _empty_list("subscriptions"),
         "tax": _customer_tax,
         "tax_ids": _tax_ids,
     },

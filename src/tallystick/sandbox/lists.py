@@ -54,6 +54,12 @@ def page(
     return {"object": "list", "data": data, "has_more": len(found) > limit, "url": url}
 
 
+def embedded(found: list[Obj], url: str, *, counted: bool = True) -> Obj:
+    """The list that an object shows inside: the first ten of ``found``."""
+    shown: Obj = {"object": "list", "data": found[:10], "has_more": len(found) > 10, "url": url}
+    return {**shown, "total_count": len(found)} if counted else shown
+
+
 def _ids(table: Table, equal: dict[str, Any], among: Iterable[str] | None) -> list[str]:
     """The fewest ids, oldest first, that hold all that can match."""
     if among is not None:

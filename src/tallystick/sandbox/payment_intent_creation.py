@@ -8,7 +8,7 @@ from tallystick.sandbox import (
     balance,
     confirmation,
     destinations,
-    payment_methods,
+    intents,
 )
 from tallystick.sandbox import payment_intent_shape as shape
 from tallystick.sandbox import payment_method_options as methods
@@ -17,23 +17,7 @@ from tallystick.sandbox.errors import invalid
 from tallystick.sandbox.params import merged_metadata, whole_shipping
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
-from tallystick.sandbox.versions import ASYNC_CAPTURE, AUTOMATIC_METHODS
-
-
-def method_of(call: Call, params: dict[str, Any], customer: str | None) -> str | None:
-    """The id of the payment method that was sent, made on the spot if need be."""
-    if "payment_method_data" in params:
-        if params.get("payment_method"):
-            raise invalid(
-                "You may only specify one of these parameters: payment_method, payment_method_data.",
-                param="payment_method_data",
-            )
-        return str(payment_methods.make(call, params["payment_method_data"])["id"])
-    if not params.get("payment_method"):
-        return None
-    method = payment_methods.materialise(call, params["payment_method"])
-    confirmation.check_owner(call, method, customer)
-    return str(method["id"])
+from tallystick.sandbox.versions import ASYNC_CAPTURE
 
 
 def create(call: Call) -> Obj:
@@ -53,7 +37,7 @@ def begin(call: Call, params: dict[str, Any]) -> Obj:
     balance.settled(call, params["amount"], params["currency"])  # without a rate it could never be booked
     if params.get("customer"):
         call.find("customer", params["customer"])
-    method = method_of(call, params, params.get("customer"))
+    method = intents.method_of(call, params, params.get("customer"))
     intent = _new(call, params, method)
     call.store.put(intent, {})
     call.emit("payment_intent.created", intent)
@@ -79,28 +63,13 @@ def attempt(params: dict[str, Any]) -> confirmation.Attempt:
     )
 
 
-def _automatic(call: Call, params: dict[str, Any]) -> Obj | None:
-    """Whether Stripe picks the methods: yes from 2023-08-16 on, unless types were named."""
-    sent = params.get("automatic_payment_methods")
-    if sent is not None and "payment_method_types" in params:
-        raise invalid(
-            "You may only specify one of these parameters: payment_method_types, automatic_payment_methods.",
-            param="automatic_payment_methods",
-        )
-    if sent is None:
-        sent = {"enabled": "payment_method_types" not in params and call.since(AUTOMATIC_METHODS)}
-    if not sent["enabled"]:
-        return None
-    return {"allow_redirects": sent.get("allow_redirects", "always"), "enabled": True}
-
-
 def _new(call: Call, params: dict[str, Any], method: str | None) -> Obj:
     ids = call.sandbox.ids
     ident = ids.new_payment("pi")
     intent: Obj = {
         **shape.BLANK,
         "id": ident,
-        "automatic_payment_methods": _automatic(call, params),
+        "automatic_payment_methods": intents.automatic(call, params),
         "capture_method": "automatic_async" if call.since(ASYNC_CAPTURE) else "automatic",
         "client_secret": f"{ident}_secret_{ids.chars(25)}",
         "created": call.now,
@@ -119,9 +88,7 @@ def _new(call: Call, params: dict[str, Any], method: str | None) -> Obj:
     intent.update(details(intent, params))
     intent.update(destinations.terms(call, intent, params))
     if intent["automatic_payment_methods"]:
-        # The account's default configuration of payment methods: cards.
-        configuration = f"pmc_1{ids.account}{ids.account}"
-        intent["payment_method_configuration_details"] = {"id": configuration, "parent": None}
+        intent["payment_method_configuration_details"] = intents.configuration(call)
     return intent
 
 

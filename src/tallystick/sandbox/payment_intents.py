@@ -10,6 +10,7 @@ from tallystick.sandbox import (
     bank_debits,
     confirmation,
     destinations,
+    intents,
     refunds,
     search,
     transfer_payments,
@@ -17,7 +18,7 @@ from tallystick.sandbox import (
 from tallystick.sandbox import payment_intent_creation as creation
 from tallystick.sandbox import payment_intent_shape as shape
 from tallystick.sandbox import payment_method_options as methods
-from tallystick.sandbox.errors import StripeError, invalid, refused
+from tallystick.sandbox.errors import StripeError, refused
 from tallystick.sandbox.lists import page
 from tallystick.sandbox.params import merged_metadata, whole_shipping
 from tallystick.sandbox.routing import Route
@@ -64,7 +65,7 @@ def _edited(call: Call, intent: Obj) -> Obj:
         values["payment_method_options"] = methods.options(
             types, intent["payment_method_options"], params.get("payment_method_options")
         )
-    method = creation.method_of(call, params, values.get("customer", intent["customer"]))
+    method = intents.method_of(call, params, values.get("customer", intent["customer"]))
     if method or params.get("payment_method", "") is None:
         values["payment_method"] = method
     return values
@@ -148,15 +149,7 @@ def cancel(call: Call) -> Obj:
 
 def retrieve(call: Call) -> Obj:
     """GET /v1/payment_intents/{id}; a wrong client_secret finds nothing."""
-    intent = call.find("payment_intent")
-    secret = call.params.get("client_secret")
-    if secret is not None and secret != intent["client_secret"]:
-        raise invalid(
-            "The client_secret provided does not match the client_secret associated with the PaymentIntent.",
-            param="client_secret",
-            code="payment_intent_invalid_parameter",
-        )
-    return intent
+    return intents.retrieve(call, "payment_intent", "PaymentIntent")
 
 
 def list_all(call: Call) -> Obj:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from tallystick.sandbox import intents, setup_intents
 from tallystick.sandbox import setup_intent_shape as shape
-from tallystick.sandbox import setup_intents
 from tallystick.sandbox.errors import invalid
 from tallystick.sandbox.lists import page
 from tallystick.sandbox.params import Params, created, listing, merged_metadata, text
@@ -43,7 +43,8 @@ def _edit(call: Call, intent: Obj) -> None:
     values["payment_method_options"] = shape.options(
         values["payment_method_types"], intent["payment_method_options"], params.get("payment_method_options")
     )
-    method = setup_intents.method_of(call, params, values.get("customer", intent["customer"]))
+    owner = values.get("customer", intent["customer"])
+    method = intents.method_of(call, params, owner, spent_goes=True)
     if method or params.get("payment_method", "") is None:
         values["payment_method"] = method
         values["status"] = "requires_confirmation" if method else "requires_payment_method"
@@ -96,15 +97,7 @@ def cancel(call: Call) -> Obj:
 
 def retrieve(call: Call) -> Obj:
     """GET /v1/setup_intents/{id}; a wrong client_secret finds nothing."""
-    intent = call.find("setup_intent")
-    secret = call.params.get("client_secret")
-    if secret is not None and secret != intent["client_secret"]:
-        raise invalid(
-            "The client_secret provided does not match the client_secret associated with the SetupIntent.",
-            param="client_secret",
-            code="setup_intent_invalid_parameter",
-        )
-    return intent
+    return intents.retrieve(call, "setup_intent", "SetupIntent")
 
 
 def list_all(call: Call) -> Obj:

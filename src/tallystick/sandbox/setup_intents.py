@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tallystick.sandbox import cards, confirmation, mandates, payment_methods
+from tallystick.sandbox import cards, intents, mandates, payment_methods
 from tallystick.sandbox import setup_intent_shape as shape
 from tallystick.sandbox.errors import StripeError, doc_url, invalid, refused
 from tallystick.sandbox.params import merged_metadata
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj, TableSpec
-from tallystick.sandbox.versions import AUTOMATIC_METHODS
 
 TABLES: Final = [
     TableSpec("setup_intent", "setupintent", indexes=("customer", "payment_method")),
@@ -26,8 +25,8 @@ def make(call: Call, params: dict[str, Any]) -> Obj:
     ident = ids.new("seti")
     if params.get("customer"):
         call.find("customer", params["customer"])
-    method = method_of(call, params, params.get("customer"))
-    automatic = _automatic(call, params)
+    method = intents.method_of(call, params, params.get("customer"), spent_goes=True)
+    automatic = intents.automatic(call, params)
     types = params.get("payment_method_types") or (list(shape.OFFERED) if automatic else ["card"])
     excluded = params.get("excluded_payment_method_types")
     types = [kind for kind in types if kind not in (excluded or ())]
@@ -46,43 +45,11 @@ def make(call: Call, params: dict[str, Any]) -> Obj:
         "status": "requires_confirmation" if method else "requires_payment_method",
     }
     if automatic:
-        configuration = f"pmc_1{ids.account}{ids.account}"
-        intent["payment_method_configuration_details"] = {"id": configuration, "parent": None}
+        intent["payment_method_configuration_details"] = intents.configuration(call)
     # Stripe asks for a return_url also where it chose the methods by itself; its CLI's fixtures send none.
     call.store.put(intent, {"redirects": "automatic_payment_methods" in params})
     call.emit("setup_intent.created", intent)
     return intent
-
-
-def _automatic(call: Call, params: dict[str, Any]) -> Obj | None:
-    sent = params.get("automatic_payment_methods")
-    if sent is not None and "payment_method_types" in params:
-        raise invalid(
-            "You may only specify one of these parameters: payment_method_types, automatic_payment_methods.",
-            param="automatic_payment_methods",
-        )
-    if sent is None:
-        sent = {"enabled": "payment_method_types" not in params and call.since(AUTOMATIC_METHODS)}
-    if not sent["enabled"]:
-        return None
-    return {"allow_redirects": sent.get("allow_redirects", "always"), "enabled": True}
-
-
-def method_of(call: Call, params: dict[str, Any], customer: str | None) -> str | None:
-    """The id of the payment method that was sent, made on the spot if need be."""
-    if "payment_method_data" in params:
-        if params.get("payment_method"):
-            raise invalid(
-                "You may only specify one of these parameters: payment_method, payment_method_data.",
-                param="payment_method_data",
-            )
-        return str(payment_methods.make(call, params["payment_method_data"])["id"])
-    if not params.get("payment_method"):
-        return None
-    method = payment_methods.materialise(call, params["payment_method"])
-    if method["customer"] is not None:
-        confirmation.check_owner(call, method, customer)
-    return str(method["id"])
 
 
 def confirm_with(call: Call, intent: Obj, params: dict[str, Any]) -> None:

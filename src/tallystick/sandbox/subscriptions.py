@@ -17,9 +17,10 @@ from tallystick.sandbox import subscription_shape as shape
 from tallystick.sandbox import subscription_terms as terms
 from tallystick.sandbox.errors import invalid, missing, refused
 from tallystick.sandbox.expansions import EXPANDABLE, INCLUDABLE
+from tallystick.sandbox.lists import embedded
 from tallystick.sandbox.params import Params
 from tallystick.sandbox.routing import Route
-from tallystick.sandbox.state import Call
+from tallystick.sandbox.state import Call, Sandbox
 from tallystick.sandbox.store import Obj, TableSpec
 
 TABLES: Final = [TableSpec("subscription", "subscription", indexes=("customer",))]
@@ -114,20 +115,15 @@ _NAMES: Final = (
 EXPANDABLE["subscription"] = frozenset(_NAMES.split())
 EXPANDABLE["subscription_item"] = frozenset(("discounts",))
 EXPANDABLE["subscription_schedule"] = frozenset(("customer", "subscription", "test_clock", "application"))
-INCLUDABLE["customer"]["subscriptions"] = lambda sandbox, customer: {
-    "object": "list",
-    "data": [
-        subscription
-        for subscription in sandbox.store.tables["subscription"].having("customer", customer["id"])[::-1]
-        if subscription["status"] not in shape.ENDED
-    ],
-    "has_more": False,
-    "total_count": sum(
-        subscription["status"] not in shape.ENDED
-        for subscription in sandbox.store.tables["subscription"].having("customer", customer["id"])
-    ),
-    "url": f"/v1/customers/{customer['id']}/subscriptions",
-}
+
+
+def _included(sandbox: Sandbox, customer: Obj) -> Obj:
+    found = sandbox.store.tables["subscription"].having("customer", customer["id"])[::-1]
+    going = [subscription for subscription in found if subscription["status"] not in shape.ENDED]
+    return embedded(going, f"/v1/customers/{customer['id']}/subscriptions")
+
+
+INCLUDABLE["customer"]["subscriptions"] = _included
 
 _OF_CUSTOMER: Final = "/v1/customers/{}/subscriptions"
 

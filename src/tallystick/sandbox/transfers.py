@@ -12,6 +12,7 @@ from typing import Any, Final
 from tallystick import money
 from tallystick.sandbox import balance
 from tallystick.sandbox.errors import refused
+from tallystick.sandbox.lists import embedded
 from tallystick.sandbox.params import merged_metadata
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj, TableSpec
@@ -57,7 +58,7 @@ def make(call: Call, order: Order, metadata: dict[str, str] | None = None) -> Ob
         "destination_payment": ids.new("py", of=order.charge),
         "livemode": False,
         "metadata": merged_metadata(None, metadata or {}),
-        "reversals": _listed(ident, []),
+        "reversals": embedded([], _reversals(ident)),
         "reversed": False,
         "source_transaction": order.charge,
         "source_type": order.source_type,
@@ -76,16 +77,6 @@ def make(call: Call, order: Order, metadata: dict[str, str] | None = None) -> Ob
     call.store.change(transfer, balance_transaction=txn["id"])
     call.emit("transfer.created", transfer)
     return transfer
-
-
-def _listed(transfer: str, reversals: list[Obj]) -> Obj:
-    return {
-        "object": "list",
-        "data": [dict(reversal) for reversal in reversals[:10]],
-        "has_more": len(reversals) > 10,
-        "total_count": len(reversals),
-        "url": f"/v1/transfers/{transfer}/reversals",
-    }
 
 
 def reverse(
@@ -135,4 +126,8 @@ def reverse(
 def reversals_of(call: Call, transfer: Obj) -> Obj:
     """The ``reversals`` of a transfer as it shows them, newest first."""
     found = call.store.tables["transfer_reversal"].having("transfer", transfer["id"])
-    return _listed(transfer["id"], found[::-1])
+    return embedded([dict(reversal) for reversal in found[::-1]], _reversals(transfer["id"]))
+
+
+def _reversals(transfer: str) -> str:
+    return f"/v1/transfers/{transfer}/reversals"
