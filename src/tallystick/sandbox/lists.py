@@ -77,7 +77,7 @@ def _candidates(
         start, stop = _narrowed(table, ids, bounds, start, stop)
     positions = range(start, stop) if upward else range(stop - 1, start - 1, -1)
     for position in positions:
-        obj = table.rows.get(ids[position])
+        obj = table.rows.peek(ids[position])
         if obj is not None:
             yield obj
 
@@ -107,7 +107,8 @@ def _narrowed(table: Table, ids: list[str], bounds: dict[str, int], start: int, 
         return start, stop
 
     def created(ident: str) -> int:
-        return int(table.rows[ident].get("created", 0))
+        obj = table.rows.peek(ident)
+        return 0 if obj is None else int(obj.get("created", 0))
 
     if "gte" in bounds:
         start = max(start, bisect.bisect_left(ids, bounds["gte"], key=created))

@@ -55,6 +55,13 @@ class Records(MutableMapping[str, V], Generic[V]):
         """Add a record that is in the file."""
         self._all[key] = None
 
+    def peek(self, key: str) -> V | None:
+        """The record to look at, None where there is none; never to change, for it may be a copy."""
+        if key not in self._all:
+            return None
+        value = self._all[key]
+        return self._read(key) if value is None else value
+
     def resident(self, key: str) -> V | None:
         """The record if it is in memory."""
         return self._all.get(key)

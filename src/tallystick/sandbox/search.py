@@ -63,7 +63,7 @@ def page(call: Call, kind: str, url: str, fields: Mapping[str, Read]) -> Obj:
     found: list[Obj] = []
     skipped = 0
     for ident in reversed(table.order):
-        obj = table.rows.get(ident)
+        obj = table.rows.peek(ident)
         if obj is None or not matches(obj):
             continue
         if skipped < start:

@@ -112,6 +112,7 @@ class Sandbox(StoredRelations):
     def _make_room(self) -> None:
         self._room_due = False
         self.store.make_room()
+        self._make_room_soon()
 
     def _load_clock(self, _key: str, body: bytes) -> None:
         self.clock.ahead = orjson.loads(body)
