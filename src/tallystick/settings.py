@@ -10,9 +10,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
 from tallystick.errors import ConfigurationError
 
@@ -32,6 +41,9 @@ RATE: Final = r"^[1-9][0-9]{0,6}/(second|minute|hour)$"
 CONNECTIONS: Final = ("database_url", "redis_url", "stripe_secret_key", "stripe_webhook_secrets")
 """What the API and the worker cannot start without; the last two may be in the database instead."""
 _STORABLE: Final = ("stripe_secret_key", "stripe_webhook_secrets")
+
+
+Origin = Annotated[str, StringConstraints(pattern=r"^https?://[0-9A-Za-z.\-\[\]:]+$")]
 
 
 class Settings(BaseModel):
@@ -73,6 +85,9 @@ class Settings(BaseModel):
     webhook_tolerance_s: int = Field(300, ge=1, description="Largest age or lead of a webhook's timestamp")
     body_limit: int = Field(1_048_576, ge=1024, description="Largest request body in bytes")
 
+    cors_origins: tuple[Origin, ...] = Field(
+        (), description="Origins whose pages may call the API, e.g. https://ops.example; several with commas"
+    )
     rate_limit: str = Field(
         "30000/minute",
         pattern=RATE,
@@ -117,7 +132,7 @@ class Settings(BaseModel):
         """The files that hold what may change while a process runs, by field."""
         return self._files
 
-    @field_validator("stripe_webhook_secrets", "master_keys", mode="before")
+    @field_validator("stripe_webhook_secrets", "master_keys", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):

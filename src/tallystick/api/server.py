@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import structlog
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tallystick.api.documents import build_api
@@ -34,12 +35,29 @@ _SECURITY: Final = [
 _LONGEST_LENGTH: Final = 18
 """Digits of a Content-Length that are worth reading."""
 _NOTHING_LOADS: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_HEARD: Final = ("Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
+"""What a page of another origin may read of an answer, where it may call at all."""
 _QUIET: Final = (WEBHOOK_PATH, "/healthz", "/readyz")
 
 
 def create_app(app: App) -> ASGIApp:
     """The HTTP face of an App; its owner opens and closes the App."""
-    return _Front(build_api(app), StripeWebhook(app), app.settings.body_limit)
+    api: ASGIApp = build_api(app)
+    if app.settings.cors_origins:
+        api = CORSMiddleware(
+            api,
+            allow_origins=app.settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id"],
+            expose_headers=[
+                "Idempotent-Replayed",
+                "RateLimit",
+                "RateLimit-Policy",
+                "Retry-After",
+                "X-Request-Id",
+            ],
+        )
+    return _Front(api, StripeWebhook(app), app.settings.body_limit)
 
 
 class _Front:

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from sqlalchemy import text
 from tests.integration.api.conftest import Face, open_face
 from tests.integration.api.test_refusals import assert_problem
@@ -18,6 +19,7 @@ from tests.integration.api.test_refusals import assert_problem
 from tallystick.api.server import create_app
 from tallystick.app import open_app
 from tallystick.embedded import EmbeddedValkey
+from tallystick.errors import ConfigurationError
 from tallystick.settings import load_settings
 from tallystick.stripe_gateway.breaker import BreakerState
 from tallystick.stripe_gateway.signature import sign
@@ -148,3 +150,48 @@ async def test_the_reference_loads_nothing_from_elsewhere() -> None:
         assert "https://" not in page.text + (await http.get("/docs/start.js")).text
         for path in ("/docs/other.js", "/docs/redoc.standalone.js", "/redoc", "/docs/oauth2-redirect"):
             assert_problem(await http.get(path), 404, "not_found")
+
+
+PREFLIGHT = {
+    "Origin": "https://ops.example",
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization,content-type,idempotency-key",
+}
+
+
+async def test_no_other_origin_may_call_unless_it_is_named() -> None:
+    async with alone() as http:
+        for answer in (
+            await http.options("/payments", headers=PREFLIGHT),
+            await http.get("/healthz", headers={"Origin": "https://ops.example"}),
+        ):
+            assert not [name for name in answer.headers if name.startswith("access-control-")]
+    async with alone(cors_origins="https://ops.example, http://localhost:3000") as http:
+        allowed = await http.options("/payments", headers=PREFLIGHT)
+        assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (
+            200,
+            "https://ops.example",
+        )
+        assert "access-control-allow-credentials" not in allowed.headers
+        refused = await http.get("/payments", headers={"Origin": "https://ops.example"})
+        assert_problem(refused, 401, "authentication_required")
+        assert refused.headers["access-control-allow-origin"] == "https://ops.example"
+        assert "X-Request-Id" in refused.headers["access-control-expose-headers"]
+        other = await http.options("/payments", headers={**PREFLIGHT, "Origin": "https://evil.example"})
+        assert other.status_code == 400
+        assert "access-control-allow-origin" not in other.headers
+
+
+@pytest.mark.parametrize("origins", ["*", "ops.example", "https://ops.example/path"])
+def test_an_origin_is_a_whole_one(origins: str) -> None:
+    with pytest.raises(ConfigurationError, match="TALLYSTICK_CORS_ORIGINS"):
+        load_settings({}, require=(), cors_origins=origins)
+
+
+async def test_every_log_line_of_a_request_carries_its_id() -> None:
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        async with alone() as http:
+            headers = {"X-Request-Id": "mine-1", "Authorization": "Bearer tsk_" + "a" * 40}
+            assert (await http.get("/payments", headers=headers)).status_code == 503
+    assert {line["event"] for line in lines} >= {"request", "request_refused"}
+    assert {line["request_id"] for line in lines} == {"mine-1"}
