@@ -3,8 +3,9 @@
 A row stands for (API key, idempotency key) and carries the digest of the request, the id of the resource
 that the first request began, and later its answer. It is written in the transaction that first writes
 anything for the request: a request that is refused before that leaves no trace. While a request works it
-holds the row's lock, ``locked_at``; one that died is told by the age of the lock, and the client's retry
-takes over with the same resource id, hence the same key at Stripe.
+holds the row's lock, ``locked_at``, on a lease that its process renews; a process that died, or lost the
+database, renews nothing, and soon the client's retry takes over with the same resource id, hence the same
+key at Stripe. Two that believe to hold one lock do no harm for that reason: the lock only saves work.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import text
+import structlog
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.db.session import autocommit
@@ -29,35 +32,55 @@ _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 0.25
 
 _READ: Final = text("""
-SELECT request_hash, resource_id, response_status, response_body, locked_at,
-       locked_at < now() - CAST(:lock AS interval) AS dead
+SELECT request_hash, resource_id, response_status, response_body, locked_at, now() - created_at AS age,
+       leased_until <= now() AS dead
   FROM idempotency_keys WHERE api_key_id = :api_key AND key = :key
 """)
 
 _TAKE_OVER: Final = text("""
-UPDATE idempotency_keys SET locked_at = clock_timestamp()
+UPDATE idempotency_keys
+   SET locked_at = clock_timestamp(), leased_until = clock_timestamp() + CAST(:lease AS interval)
  WHERE api_key_id = :api_key AND key = :key AND finished_at IS NULL AND locked_at = :seen
+   AND leased_until <= now()
 RETURNING locked_at
 """)
 
 _START: Final = text("""
-INSERT INTO idempotency_keys (api_key_id, key, request_hash, resource_id, locked_at)
-VALUES (:api_key, :key, :request_hash, :resource, clock_timestamp())
+INSERT INTO idempotency_keys (api_key_id, key, request_hash, resource_id, locked_at, leased_until)
+VALUES (:api_key, :key, :request_hash, :resource, clock_timestamp(),
+        clock_timestamp() + CAST(:lease AS interval))
 ON CONFLICT (api_key_id, key) DO NOTHING
 RETURNING locked_at
 """)
 
-# Both only under the lock that the claim took: not when the start was rolled back or another took over.
+# All three only under the lock that the claim took: not when the start was rolled back or another took over.
 _FINISH: Final = text("""
 UPDATE idempotency_keys SET response_status = :status, response_body = :body, finished_at = now()
  WHERE api_key_id = :api_key AND key = :key AND finished_at IS NULL AND locked_at = :locked_at
 """)
 
-# A lock of 1970 is older than any limit: the next request takes over at once.
 _RELEASE: Final = text("""
-UPDATE idempotency_keys SET locked_at = to_timestamp(0)
+UPDATE idempotency_keys SET leased_until = now()
  WHERE api_key_id = :api_key AND key = :key AND finished_at IS NULL AND locked_at = :locked_at
 """)
+
+_RENEW: Final = text("""
+UPDATE idempotency_keys k SET leased_until = clock_timestamp() + CAST(:lease AS interval)
+  FROM unnest(CAST(:api_keys AS text[]), CAST(:keys AS text[]), CAST(:locks AS timestamptz[]))
+       AS held (api_key_id, key, locked_at)
+ WHERE k.api_key_id = held.api_key_id AND k.key = held.key AND k.locked_at = held.locked_at
+   AND k.finished_at IS NULL
+""")
+
+_REAP: Final = text("""
+DELETE FROM idempotency_keys WHERE (api_key_id, key) IN (
+  SELECT api_key_id, key FROM idempotency_keys
+   WHERE created_at < now() - CAST(:age AS interval) AND leased_until <= now()
+   ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+""")
+
+log = structlog.get_logger(__name__)
 
 
 class StartedElsewhereError(Exception):
@@ -86,16 +109,19 @@ class StoredAnswer:
     body: bytes
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Claim:
     """A request's right to do the work. Without a key every request has one of its own.
 
-    ``resource_id`` is set when an earlier request under the key began that resource and did not finish.
-    ``show`` makes the answer of the work's result; ``answer`` is the one that ``finish`` kept.
+    ``resource_id`` is set when an earlier request under the key, ``age`` ago, began that resource and did not
+    finish. ``show`` makes the answer of what a command returns; ``answer`` is the one that ``finish``
+    kept.
     """
 
     request: KeyedRequest | None = None
+    lease: timedelta = timedelta()
     resource_id: str | None = None
+    age: timedelta = timedelta()
     locked_at: datetime | None = None
     show: Callable[[Any], StoredAnswer] | None = None
     answer: StoredAnswer | None = None
@@ -118,7 +144,12 @@ class Claim:
         """
         if self.request is None or self.started:
             return
-        row = {**self.request.row, "request_hash": self.request.digest, "resource": resource_id}
+        row = {
+            **self.request.row,
+            "request_hash": self.request.digest,
+            "resource": resource_id,
+            "lease": self.lease,
+        }
         locked_at = (await connection.execute(_START, row)).scalar()
         if locked_at is None:
             raise StartedElsewhereError
@@ -126,10 +157,18 @@ class Claim:
 
     async def finish(self, connection: AsyncConnection, result: object) -> None:
         """Keep the answer that ``result`` makes, in the caller's transaction, which stores the result itself:
-        neither is there without the other, and both cost one commit."""
-        if self.show is not None:
-            self.answer = self.show(result)
-            await _keep(connection, self, self.answer)
+        neither is there without the other, and both cost one commit.
+
+        Raises StartedElsewhereError when another request has taken over meanwhile: its answer counts.
+        """
+        if self.show is None:
+            return
+        answer = self.show(result)
+        if self.request is not None:
+            row = {**self.held, "status": answer.status, "body": answer.body}
+            if not (await connection.execute(_FINISH, row)).rowcount:
+                raise StartedElsewhereError
+        self.answer = answer
 
     def stripe_key(self, resource_id: str, action: str) -> str:
         """The idempotency key for a call to Stripe that changes a resource which exists already."""
@@ -150,7 +189,7 @@ def keyed_request(api_key_id: str, key: str, method: str, path: str, body: bytes
 
 
 async def enter(
-    engine: AsyncEngine, request: KeyedRequest, *, wait_s: float, lock_s: float
+    engine: AsyncEngine, request: KeyedRequest, *, wait_s: float, lease_s: float
 ) -> StoredAnswer | Claim:
     """The stored answer, or the right to do the work.
 
@@ -161,7 +200,7 @@ async def enter(
     deadline = time.monotonic() + wait_s
     pause_s = _FIRST_PAUSE_S
     while True:
-        found = await _look(engine, request, lock_s)
+        found = await _look(engine, request, timedelta(seconds=lease_s))
         if found is not None:
             return found
         left_s = deadline - time.monotonic()
@@ -173,36 +212,45 @@ async def enter(
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
-async def _look(engine: AsyncEngine, request: KeyedRequest, lock_s: float) -> StoredAnswer | Claim | None:
+async def stored_answer(engine: AsyncEngine, request: KeyedRequest) -> StoredAnswer | None:
+    """The answer kept under the key, if there is one. Raises IdempotencyKeyReusedError."""
+    async with autocommit(engine) as connection:
+        row = (await connection.execute(_READ, request.row)).first()
+    return None if row is None else _answer(row, request)
+
+
+def _answer(row: Row[Any], request: KeyedRequest) -> StoredAnswer | None:
+    if row.request_hash != request.digest:
+        raise IdempotencyKeyReusedError(
+            "This Idempotency-Key was used for another request.", param="Idempotency-Key"
+        )
+    if row.response_status is None:
+        return None
+    return StoredAnswer(row.response_status, row.response_body)
+
+
+async def _look(engine: AsyncEngine, request: KeyedRequest, lease: timedelta) -> StoredAnswer | Claim | None:
     """None: another request is at work."""
     async with autocommit(engine) as connection:
-        row = (await connection.execute(_READ, {**request.row, "lock": timedelta(seconds=lock_s)})).first()
+        row = (await connection.execute(_READ, request.row)).first()
         if row is None:
-            return Claim(request)
-        if row.request_hash != request.digest:
-            raise IdempotencyKeyReusedError(
-                "This Idempotency-Key was used for another request.", param="Idempotency-Key"
-            )
-        if row.response_status is not None:
-            return StoredAnswer(row.response_status, row.response_body)
+            return Claim(request, lease)
+        if (answer := _answer(row, request)) is not None:
+            return answer
         if not row.dead:
             return None
         # of several that find the same dead lock one gets it
-        locked_at = (await connection.execute(_TAKE_OVER, {**request.row, "seen": row.locked_at})).scalar()
-        return Claim(request, row.resource_id, locked_at) if locked_at is not None else None
+        taken = {**request.row, "seen": row.locked_at, "lease": lease}
+        locked_at = (await connection.execute(_TAKE_OVER, taken)).scalar()
+        return Claim(request, lease, row.resource_id, row.age, locked_at) if locked_at is not None else None
 
 
 async def finish(engine: AsyncEngine, claim: Claim, answer: StoredAnswer) -> None:
     """Keep the answer for all that come with the key later. No effect before ``start``."""
     if claim.request is not None and claim.started:
-        async with autocommit(engine) as connection:
-            await _keep(connection, claim, answer)
-
-
-async def _keep(connection: AsyncConnection, claim: Claim, answer: StoredAnswer) -> None:
-    if claim.request is not None and claim.started:
         row = {**claim.held, "status": answer.status, "body": answer.body}
-        await connection.execute(_FINISH, row)
+        async with autocommit(engine) as connection:
+            await connection.execute(_FINISH, row)
 
 
 async def release(engine: AsyncEngine, claim: Claim) -> None:
@@ -210,3 +258,54 @@ async def release(engine: AsyncEngine, claim: Claim) -> None:
     if claim.request is not None and claim.started:
         async with autocommit(engine) as connection:
             await connection.execute(_RELEASE, claim.held)
+
+
+async def reap(engine: AsyncEngine, *, keep: timedelta, limit: int) -> int:
+    """Remove up to ``limit`` keys older than ``keep``, answered or abandoned; returns how many it found."""
+    async with autocommit(engine) as connection:
+        return (await connection.execute(_REAP, {"age": keep, "limit": limit})).rowcount
+
+
+class Leases:
+    """Renews the leases of this process's requests that take long; most finish before it is needed."""
+
+    def __init__(self, engine: AsyncEngine, lease_s: float) -> None:
+        self._engine = engine
+        self._lease_s = lease_s
+        self._held: set[Claim] = set()
+        self._renewing: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def renewed(self, claim: Claim) -> Iterator[None]:
+        """Renew the claim's lease, once it is started, until the block ends."""
+        if claim.request is None:
+            yield
+            return
+        self._held.add(claim)
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.create_task(self._renew(), name="renew leases")
+        try:
+            yield
+        finally:
+            self._held.discard(claim)
+
+    async def _renew(self) -> None:
+        """Three times a lease; ends by itself when nothing is at work."""
+        before: set[Claim] = set()
+        while self._held:
+            await asyncio.sleep(self._lease_s / 3)
+            old = [claim.held for claim in self._held & before if claim.started]
+            before = set(self._held)
+            if not old:
+                continue
+            rows = {
+                "api_keys": [row["api_key"] for row in old],
+                "keys": [row["key"] for row in old],
+                "locks": [row["locked_at"] for row in old],
+                "lease": timedelta(seconds=self._lease_s),
+            }
+            try:
+                async with autocommit(self._engine) as connection:
+                    await connection.execute(_RENEW, rows)
+            except Exception as error:  # they run out, and whoever retries takes over
+                log.warning("leases_not_renewed", leases=len(old), error=type(error).__name__)

@@ -113,7 +113,14 @@ class Settings(BaseModel):
     queue_streams: int = Field(4, ge=1, le=64, description="Redis streams, spread over a cluster's nodes")
 
     idempotency_wait_s: float = Field(10.0, ge=0, description="Longest wait for a first request with the key")
-    idempotency_lock_s: float = Field(60.0, gt=0, description="After this a first request counts as dead")
+    idempotency_lease_s: float = Field(
+        10.0, gt=0, description="A first request whose process is not heard of for so long counts as dead"
+    )
+    idempotency_keep_days: float = Field(30.0, ge=2, description="Age at which an idempotency key is removed")
+    completion_age_s: float = Field(
+        60.0, ge=0, description="Age at which a call to Stripe without an outcome is completed by the worker"
+    )
+    completion_interval_s: float = Field(5.0, gt=0, description="Pause between two looks for such calls")
 
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error"

@@ -25,8 +25,10 @@ from tallystick.app import App
 from tallystick.db.session import database_is_away
 from tallystick.errors import StripeUnavailableError
 from tallystick.events.spec import Question
+from tallystick.idempotency import reap
 from tallystick.ledger.book import Book
 from tallystick.pipeline.archives import archive
+from tallystick.pipeline.completer import Completer
 from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.gap_audit import GapAudit
 from tallystick.pipeline.hand import Hand
@@ -48,6 +50,8 @@ _SETTLE_PAUSE_S: Final = 0.1
 _SETTLE_CHECK_S: Final = 5.0
 _AUDIT_CHECK_S: Final = 60.0
 _ARCHIVE_CHECK_S: Final = 3600.0
+_REAP_BATCH: Final = 1000
+_REAP_INTERVAL_S: Final = 600.0
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 _ROOM_IN_QUEUE: Final = 10
@@ -72,6 +76,7 @@ class Worker:
         failures = Failures(app.engine, app.settings)
         self._processor = Processor(app.engine, self._book, app.settings, failures)
         self._lookups = Lookups(app.engine, app.stripe, failures)
+        self._completer = Completer(app.engine, app.stripe, app.settings)
         self._settlement = Settlement(app.engine, app.stripe, self._book, app.settings)
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._stopping = asyncio.Event()
@@ -95,7 +100,12 @@ class Worker:
                 for stream in self._app.queue.streams:
                     read = partial(self._read, stream)
                     taking.create_task(self._repeat("read", read), name=f"read {stream}")
-                for name, step in (("sweep", self._sweep), ("reclaim", self._reclaim)):
+                for name, step in (
+                    ("sweep", self._sweep),
+                    ("reclaim", self._reclaim),
+                    ("complete", self._complete),
+                    ("reap", self._reap),
+                ):
                     taking.create_task(self._repeat(name, step), name=name)
                 listing = [
                     taking.create_task(self._repeat(name, step), name=name)
@@ -248,6 +258,20 @@ class Worker:
     async def _archive(self) -> None:
         await archive(self._app.engine, after_days=self._app.settings.archive_after_days)
         await self._pause(_ARCHIVE_CHECK_S)
+
+    async def _complete(self) -> None:
+        """Finish what requests began at Stripe and did not hear the end of."""
+        if not await self._completer.complete_due():
+            await self._pause(self._app.settings.completion_interval_s)
+
+    async def _reap(self) -> None:
+        """Remove old idempotency keys, a batch a transaction."""
+        keep = timedelta(days=self._app.settings.idempotency_keep_days)
+        reaped = await reap(self._app.engine, keep=keep, limit=_REAP_BATCH)
+        if reaped:
+            log.info("idempotency_keys_reaped", keys=reaped)
+        if reaped < _REAP_BATCH:
+            await self._pause(_REAP_INTERVAL_S)
 
     async def _settle(self) -> None:
         """Pull at the interval; in between post what events named, as soon as they name it."""

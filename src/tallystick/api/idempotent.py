@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import structlog
 from pydantic import BaseModel
@@ -17,19 +19,32 @@ from tallystick.api.routing import api_key, request_id
 from tallystick.errors import TallystickError
 from tallystick.idempotency import (
     Claim,
+    KeyedRequest,
+    Leases,
     StartedElsewhereError,
     StoredAnswer,
     enter,
     finish,
     keyed_request,
     release,
+    stored_answer,
 )
 from tallystick.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
+Result = TypeVar("Result")
 Explain = Callable[[TallystickError], dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What a POST does: the command, and how its result or its error becomes an answer."""
+
+    work: Callable[[Claim], Awaitable[Any]]
+    show: Callable[[Any], StoredAnswer]
+    explain: Explain
+    request_id: str
 
 
 class Once:
@@ -37,90 +52,89 @@ class Once:
 
     def __init__(self, engine: AsyncEngine, settings: Settings) -> None:
         self._engine = engine
-        self._settings = settings
+        self._wait_s = settings.idempotency_wait_s
+        self._lease_s = settings.idempotency_lease_s
+        self._leases = Leases(engine, settings.idempotency_lease_s)
 
     async def answer(
         self,
         request: Request,
         body: BaseModel,
-        work: Callable[[Claim], Awaitable[T]],
-        show: Callable[[T], BaseModel],
+        work: Callable[[Claim], Awaitable[Result]],
+        show: Callable[[Result], BaseModel],
         *,
         status: int,
-        explain: Explain | None = None,
+        explain: Explain = lambda _error: {},
     ) -> Response:
-        """The answer to a POST: what ``show`` makes of the result of ``work``.
+        """The answer to a POST: ``show`` of what ``work`` returns.
 
-        ``work`` gets the claim to start in its first transaction; it may finish it in its last, which saves
-        a commit.
-
-        Kept under the key are successes and decisions (4xx) that come after the claim was started. After a
-        5xx the key is free at once, and a retry goes on with the same resource. ``explain`` adds to a
-        problem document. Raises what ``work`` raises when it is not kept.
+        ``work`` gets the claim, to start in its first transaction; it may finish it in its last, which saves
+        a commit. Kept under the key are successes and decisions (4xx) that come after the claim was started.
+        After a 5xx the key is free at once, and a retry goes on with the same resource. ``explain`` adds to
+        a problem document. Raises what ``work`` raises when it is not kept.
         """
 
-        def shown(result: T) -> StoredAnswer:
+        def shown(result: Result) -> StoredAnswer:
             return StoredAnswer(status, show(result).model_dump_json().encode())
 
-        async def run(claim: Claim) -> Response:
-            claim.show = shown
-            return _response(await self._run(request, claim, work, shown, explain))
-
-        key = request.headers.get("idempotency-key")
-        if key is None:
-            return await run(Claim())
-        # not orjson: it refuses integers past 64 bits, which the command is about to refuse in words
-        canonical = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True).encode()
-        keyed = keyed_request(api_key(request).id, key, request.method, request.url.path, canonical)
+        job = _Job(work, shown, explain, request_id(request))
+        keyed = _keyed(request, body)
+        if keyed is None:
+            return _response(await self._do(job, Claim(show=shown)))
+        # most keys are new: to look first would cost all of them a question to the database
+        claim = Claim(keyed, timedelta(seconds=self._lease_s))
         while True:
-            found = await enter(
-                self._engine,
-                keyed,
-                wait_s=self._settings.idempotency_wait_s,
-                lock_s=self._settings.idempotency_lock_s,
-            )
+            claim.show = shown
+            try:
+                with self._leases.renewed(claim):
+                    return _response(await self._do(job, claim))
+            except StartedElsewhereError:
+                found = await enter(self._engine, keyed, wait_s=self._wait_s, lease_s=self._lease_s)
+            except TallystickError:
+                # A refusal before the start may be of what the first request did: then that is the answer.
+                kept = None if claim.started else await stored_answer(self._engine, keyed)
+                if kept is None:
+                    raise
+                return _response(kept, replayed=True)
             if isinstance(found, StoredAnswer):
                 return _response(found, replayed=True)
-            try:
-                return await run(found)
-            except StartedElsewhereError:
-                continue
+            claim = found
 
-    async def _run(
-        self,
-        request: Request,
-        claim: Claim,
-        work: Callable[[Claim], Awaitable[T]],
-        shown: Callable[[T], StoredAnswer],
-        explain: Explain | None,
-    ) -> StoredAnswer:
+    async def _do(self, job: _Job, claim: Claim) -> StoredAnswer:
         try:
-            result = await work(claim)
+            result = await job.work(claim)
+            if claim.answer is not None:
+                return claim.answer
+            answer = job.show(result)
         except StartedElsewhereError:
             raise
         except TallystickError as error:
-            if explain is not None:
-                error.extra.update(explain(error))
+            error.extra.update(job.explain(error))
             if error.status >= 500 or not claim.started:
                 await self._release(claim)
                 raise
-            answer = StoredAnswer(error.status, problem(error, request_id(request)))
-            await finish(self._engine, claim, answer)
-            return answer
+            answer = StoredAnswer(error.status, problem(error, job.request_id))
         except Exception:
             await self._release(claim)
             raise
-        if claim.answer is None:
-            claim.answer = shown(result)
-            await finish(self._engine, claim, claim.answer)
-        return claim.answer
+        await finish(self._engine, claim, answer)
+        return answer
 
     async def _release(self, claim: Claim) -> None:
-        """The lock ages out by itself: that it cannot be let go must not hide why it has to be."""
+        """The lease runs out by itself: that it cannot be let go must not hide why it has to be."""
         try:
             await release(self._engine, claim)
         except Exception as error:
             log.warning("idempotency_key_not_released", error=type(error).__name__)
+
+
+def _keyed(request: Request, body: BaseModel) -> KeyedRequest | None:
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    # not orjson: it refuses integers past 64 bits, which the command is about to refuse in words
+    canonical = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True).encode()
+    return keyed_request(api_key(request).id, key, request.method, request.url.path, canonical)
 
 
 def _response(answer: StoredAnswer, *, replayed: bool = False) -> Response:

@@ -433,7 +433,27 @@ idempotency_keys = Table(
     _at("locked_at", now=True),
     _at("created_at", now=True),
     _at("finished_at"),
+    _at("leased_until", now=True),
     CheckConstraint("(finished_at IS NULL) = (response_status IS NULL)", name="finished"),
+    Index("ix_idempotency_keys_created_at", "created_at"),
+)
+
+# changes at Stripe that were accepted and whose outcome is not stored yet
+stripe_calls = Table(
+    "stripe_calls",
+    metadata,
+    _id(primary_key=True),  # its idempotency key at Stripe
+    Column("action", Text, nullable=False),
+    _id("payment_id", nullable=False),
+    _id("refund_id"),
+    _id("intent"),
+    Column("params", Text, nullable=False),  # as sent, byte for byte: Stripe compares
+    # the payment's, when the call was accepted; None where it has no row
+    Column("state_order", Text(collation="C")),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _at("created_at", now=True),
+    _at("due_at", now=True),
+    Index("ix_stripe_calls_due_at", "due_at"),
 )
 
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tallystick.errors import (
-    InvalidAmountError,
-    InvalidStateError,
-)
+from tallystick.errors import InvalidAmountError, InvalidStateError, StripeAccessError
 from tallystick.idempotency import Claim
 from tallystick.money import step_problem
+from tallystick.payments import calls
+from tallystick.payments.calls import STRIPE_KEEPS_KEYS, Action, StripeCall
 from tallystick.payments.creating import FutureUsage
 from tallystick.payments.outcomes import (
     check_metadata,
     given,
     raise_as_it_stands,
+    still_unknown,
     store_answer,
+    store_late_answer,
 )
 from tallystick.payments.reading import Payment, get_payment
-from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer, UnavailableError
+from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, UnavailableError
 from tallystick.stripe_gateway.client import StripeGateway
 
 UNSET: Final = ""
@@ -38,17 +39,15 @@ async def update(
     """
     metadata = changes.get("metadata", {})
     check_metadata(metadata or {})
-    payment = await _begin(engine, payment_id, claim)
-    params = {name: value or UNSET for name, value in changes.items() if name != "metadata"}
-    pairs = metadata if metadata is not None else dict.fromkeys(payment.metadata)
-    if pairs:
-        params["metadata"] = {name: value or UNSET for name, value in pairs.items()}
-    if not params:
-        return payment
-    key = claim.stripe_key(payment_id, "update")
-    return await _settle(
-        engine, payment_id, claim, stripe.update_payment_intent(_intent(payment), params, key)
-    )
+
+    def params(payment: Payment) -> dict[str, Any]:
+        made = {name: value or UNSET for name, value in changes.items() if name != "metadata"}
+        pairs = metadata if metadata is not None else dict.fromkeys(payment.metadata)
+        if pairs:
+            made["metadata"] = {name: value or UNSET for name, value in pairs.items()}
+        return made
+
+    return await _change(engine, stripe, payment_id, claim, action=Action.UPDATE, params=params)
 
 
 async def confirm(
@@ -68,7 +67,6 @@ async def confirm(
 
     Raises NotFoundError, InvalidStateError, RefusedError, PaymentDeclinedError, UnavailableError.
     """
-    payment = await _begin(engine, payment_id, claim)
     params = given(
         payment_method=payment_method,
         return_url=return_url,
@@ -77,9 +75,8 @@ async def confirm(
         mandate_data=mandate_data,
         receipt_email=receipt_email,
     )
-    key = claim.stripe_key(payment_id, "confirm")
-    return await _settle(
-        engine, payment_id, claim, stripe.confirm_payment_intent(_intent(payment), params, key)
+    return await _change(
+        engine, stripe, payment_id, claim, action=Action.CONFIRM, params=lambda _payment: params
     )
 
 
@@ -90,16 +87,13 @@ async def capture(
 
     Raises NotFoundError, InvalidAmountError, InvalidStateError, RefusedError, UnavailableError.
     """
-    async with engine.begin() as connection:
-        payment = await get_payment(connection, payment_id)
+
+    def params(payment: Payment) -> dict[str, Any]:
         if amount is not None and (problem := step_problem(amount, payment.currency)):
             raise InvalidAmountError(problem, param="amount")
-        await _start(connection, payment, claim)
-    params = given(amount_to_capture=amount)
-    key = claim.stripe_key(payment_id, "capture")
-    return await _settle(
-        engine, payment_id, claim, stripe.capture_payment_intent(_intent(payment), params, key)
-    )
+        return given(amount_to_capture=amount)
+
+    return await _change(engine, stripe, payment_id, claim, action=Action.CAPTURE, params=params)
 
 
 async def cancel(
@@ -109,47 +103,79 @@ async def cancel(
 
     Raises NotFoundError, InvalidStateError, RefusedError, UnavailableError.
     """
-    payment = await _begin(engine, payment_id, claim)
     params = given(cancellation_reason=reason)
-    key = claim.stripe_key(payment_id, "cancel")
-    return await _settle(
-        engine, payment_id, claim, stripe.cancel_payment_intent(_intent(payment), params, key)
+    return await _change(
+        engine, stripe, payment_id, claim, action=Action.CANCEL, params=lambda _payment: params
     )
 
 
-async def _begin(engine: AsyncEngine, payment_id: str, claim: Claim) -> Payment:
-    """Take the key for a change of the payment; returns it as it stands.
+async def _change(
+    engine: AsyncEngine,
+    stripe: StripeGateway,
+    payment_id: str,
+    claim: Claim,
+    *,
+    action: Action,
+    params: Callable[[Payment], dict[str, Any]],
+) -> Payment:
+    """Take the key, and make the call with the ``params`` that the payment as it stands calls for.
 
     What the state allows is for Stripe to say: our row may be a webhook behind.
     """
+    fresh = claim.resource_id is None
     async with engine.begin() as connection:
+        await claim.start(connection, payment_id)
         payment = await get_payment(connection, payment_id)
-        await _start(connection, payment, claim)
-    return payment
+        if payment.stripe_payment_intent is None:
+            raise InvalidStateError("The payment has no PaymentIntent at Stripe, or not yet.", retry_after=2)
+        asked = params(payment)
+        if action is Action.UPDATE and not asked:
+            return payment
+        key = claim.stripe_key(payment_id, action.value)
+        call = StripeCall(key, action, payment_id, asked, payment.stripe_payment_intent)
+        forgotten = claim.age > STRIPE_KEEPS_KEYS
+        if not forgotten:
+            call = await calls.record(connection, call)
+    if forgotten:
+        return await look_up(engine, stripe, call, claim)
+    return await settle(engine, stripe, call, claim, fresh=fresh)
 
 
-async def _start(connection: AsyncConnection, payment: Payment, claim: Claim) -> None:
-    if payment.stripe_payment_intent is None:
-        raise InvalidStateError("The payment has no PaymentIntent at Stripe, or not yet.", retry_after=2)
-    await claim.start(connection, payment.id)
-
-
-def _intent(payment: Payment) -> str:
-    assert payment.stripe_payment_intent is not None
-    return payment.stripe_payment_intent
-
-
-async def _settle(
-    engine: AsyncEngine, payment_id: str, claim: Claim, call: Awaitable[StripeAnswer]
+async def settle(
+    engine: AsyncEngine, stripe: StripeGateway, call: StripeCall, claim: Claim, *, fresh: bool
 ) -> Payment:
-    """Make the call and store what it says of the payment, also when it says no."""
+    """Make the call and store what it says of the payment, also when it says no.
+
+    ``fresh``: no earlier try can have reached Stripe. Raises RefusedError, PaymentDeclinedError,
+    UnavailableError, StripeAccessError.
+    """
     try:
-        answer = await call
+        answer = await calls.make(stripe, call)
     except (DeclinedError, RefusedError) as error:
-        if error.intent is None:
-            raise
-        await raise_as_it_stands(engine, payment_id, error, error.intent)
-    except UnavailableError as error:
-        error.extra["payment_id"] = payment_id
+        if error.intent is not None:
+            await raise_as_it_stands(engine, call, error, error.intent)
+        async with engine.begin() as connection:
+            await calls.remove(connection, call.key)
         raise
-    return await store_answer(engine, payment_id, answer, claim)
+    except (UnavailableError, StripeAccessError) as error:
+        unreached = fresh and not (isinstance(error, UnavailableError) and error.outcome_unknown)
+        if unreached or call.action is not Action.UPDATE:  # an update leaves the status as it is
+            async with engine.begin() as connection:
+                await (calls.remove if unreached else calls.mark_unknown)(connection, call.key)
+        error.extra["payment_id"] = call.payment_id
+        raise
+    return await store_answer(engine, call, answer, claim)
+
+
+async def look_up(engine: AsyncEngine, stripe: StripeGateway, call: StripeCall, claim: Claim) -> Payment:
+    """What became of a call that Stripe's idempotency key no longer leads to: the payment as it stands.
+
+    Raises PaymentDeclinedError, UnavailableError, StripeAccessError.
+    """
+    assert call.intent is not None
+    try:
+        answer = await stripe.retrieve_payment_intent(call.intent)
+    except (RefusedError, UnavailableError, StripeAccessError) as error:
+        raise still_unknown(error, payment_id=call.payment_id) from error
+    attempted = call.action is Action.CONFIRM
+    return await store_late_answer(engine, call, answer, claim, attempted=attempted)

@@ -15,30 +15,28 @@ from tallystick.errors import (
     InvalidRequestError,
     InvalidStateError,
     StripeAccessError,
+    StripeRefusedError,
     UnknownCurrencyRequestError,
 )
 from tallystick.idempotency import Claim
 from tallystick.money import CURRENCIES, charge_problem
+from tallystick.payments import calls
+from tallystick.payments.calls import STRIPE_KEEPS_KEYS, Action, StripeCall
 from tallystick.payments.outcomes import (
-    STRIPE_KEEPS_KEYS,
+    NEVER_MADE,
     check_metadata,
-    declined,
+    end_unmade,
     forget,
     given,
     raise_as_it_stands,
     still_unknown,
     store_answer,
+    store_late_answer,
 )
 from tallystick.payments.reading import Payment
 from tallystick.payments.status import PaymentStatus
-from tallystick.stripe_gateway.answers import (
-    DeclinedError,
-    RefusedError,
-    StripeAnswer,
-    UnavailableError,
-)
+from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, UnavailableError
 from tallystick.stripe_gateway.client import StripeGateway
-from tallystick.stripe_gateway.declines import decline
 from tallystick.stripe_gateway.payloads import PAYMENT_METADATA
 
 CaptureMethod = Literal["automatic", "manual"]
@@ -60,7 +58,8 @@ RETURNING id
 """)
 
 _BEGUN: Final = text("""
-SELECT stripe_payment_intent, created_at < now() - CAST(:age AS interval) AS old FROM payments WHERE id = :id
+SELECT stripe_payment_intent, status, last_error, created_at < now() - CAST(:age AS interval) AS old
+  FROM payments WHERE id = :id
 """)
 
 
@@ -95,27 +94,45 @@ async def create(engine: AsyncEngine, stripe: StripeGateway, order: NewPayment, 
     """
     check_order(order)
     payment_id = claim.resource_id or new_id("pay")
+    call = StripeCall(
+        f"tallystick-{payment_id}-create", Action.CREATE, payment_id, _create_params(payment_id, order)
+    )
     async with engine.begin() as connection:
         await claim.start(connection, payment_id)
         fresh = await _insert(connection, payment_id, order, livemode=stripe.livemode)
         begun = None if fresh else await _begun(connection, payment_id)
+        if begun is None:
+            call = await calls.record(connection, call)
     if begun is not None:
-        return await _answer_again(engine, stripe, payment_id, begun, order)
-    key = f"tallystick-{payment_id}-create"
+        return await _answer_again(engine, stripe, call, begun, claim, attempted=order.confirm)
+    return await settle(engine, stripe, call, claim, fresh=fresh)
+
+
+async def settle(
+    engine: AsyncEngine, stripe: StripeGateway, call: StripeCall, claim: Claim, *, fresh: bool
+) -> Payment:
+    """Make the call and store its outcome. ``fresh``: no earlier try can have reached Stripe.
+
+    Raises RefusedError, PaymentDeclinedError, UnavailableError, StripeAccessError.
+    """
     try:
-        answer = await stripe.create_payment_intent(_create_params(payment_id, order), key)
+        answer = await calls.make(stripe, call)
     except (DeclinedError, RefusedError) as error:
-        if error.intent is None:
-            await forget(engine, payment_id)
-            raise
-        await raise_as_it_stands(engine, payment_id, error, error.intent)
+        if error.intent is not None:
+            await raise_as_it_stands(engine, call, error, error.intent)
+        if fresh:
+            await forget(engine, call)
+        else:
+            await end_unmade(engine, call, code=error.extra.get("stripe_code"), message=error.detail)
+            error.extra["payment_id"] = call.payment_id
+        raise
     except (UnavailableError, StripeAccessError) as error:
         if fresh and not (isinstance(error, UnavailableError) and error.outcome_unknown):
-            await forget(engine, payment_id)
+            await forget(engine, call)
         else:
-            error.extra["payment_id"] = payment_id
+            error.extra["payment_id"] = call.payment_id
         raise
-    return await store_answer(engine, payment_id, answer, claim)
+    return await store_answer(engine, call, answer, claim)
 
 
 def check_order(order: NewPayment) -> None:
@@ -188,10 +205,15 @@ async def _insert(connection: AsyncConnection, payment_id: str, order: NewPaymen
 async def _begun(connection: AsyncConnection, payment_id: str) -> str | None:
     """The PaymentIntent that the row has: then another must never be made. None when it has none yet.
 
-    Raises InvalidStateError where there may be one that Stripe's idempotency key no longer leads to.
+    Raises InvalidStateError where there may be one that Stripe's idempotency key no longer leads to, and
+    StripeRefusedError when it is known that there never was one.
     """
     parameters = {"id": payment_id, "age": STRIPE_KEEPS_KEYS}
     row = (await connection.execute(_BEGUN, parameters)).one()
+    if row.stripe_payment_intent is None and row.status == PaymentStatus.CANCELED:
+        why = row.last_error or {}
+        extra = {"payment_id": payment_id} | ({"stripe_code": why["code"]} if "code" in why else {})
+        raise StripeRefusedError(why.get("message", "The payment was not made."), extra=extra)
     if row.stripe_payment_intent is None and row.old:
         raise InvalidStateError(
             "The first request is too long ago to be repeated safely; read the payment instead.",
@@ -202,25 +224,33 @@ async def _begun(connection: AsyncConnection, payment_id: str) -> str | None:
 
 
 async def _answer_again(
-    engine: AsyncEngine, stripe: StripeGateway, payment_id: str, intent: str, order: NewPayment
+    engine: AsyncEngine,
+    stripe: StripeGateway,
+    call: StripeCall,
+    intent: str,
+    claim: Claim,
+    *,
+    attempted: bool,
 ) -> Payment:
-    """The answer to a creation whose first answer was lost, from its PaymentIntent as it stands now.
-
-    If it was to be paid and the attempt failed, that is a decline, as it was in the first answer: a caller
-    who looks no further than the HTTP status must not take it for a payment.
-    """
+    """The answer to a creation whose first answer was lost, from its PaymentIntent as it stands now."""
     try:
         answer = await stripe.retrieve_payment_intent(intent)
     except (RefusedError, UnavailableError, StripeAccessError) as error:
-        raise still_unknown(error, payment_id=payment_id) from error
-    payment = await store_answer(engine, payment_id, answer)
-    if order.confirm and payment.status is PaymentStatus.REQUIRES_PAYMENT_METHOD and payment.last_error:
-        raise declined(_decline(payment.last_error, answer), payment)
-    return payment
+        raise still_unknown(error, payment_id=call.payment_id) from error
+    return await store_late_answer(engine, call, answer, claim, attempted=attempted)
 
 
-def _decline(last_error: dict[str, str], intent: StripeAnswer) -> DeclinedError:
-    """The decline that a PaymentIntent remembers, as Stripe's answer to the attempt had it."""
-    names = {"stripe_code": "code", "decline_code": "decline_code", "advice_code": "advice_code"}
-    codes = {ours: last_error.get(name) for ours, name in names.items()}
-    return decline(last_error.get("message", "Stripe gave no reason."), codes, intent=intent)
+async def look_up(engine: AsyncEngine, stripe: StripeGateway, call: StripeCall, claim: Claim) -> None:
+    """Find the PaymentIntent of a creation that Stripe's idempotency key no longer leads to.
+
+    One that was never made ends the payment. Raises UnavailableError, StripeAccessError,
+    PaymentDeclinedError.
+    """
+    try:
+        found = await stripe.search_payment_intent(PAYMENT_METADATA, call.payment_id)
+    except (RefusedError, UnavailableError, StripeAccessError) as error:
+        raise still_unknown(error, payment_id=call.payment_id) from error
+    if found is None:
+        await end_unmade(engine, call, code=NEVER_MADE, message="Stripe was not reached while it could be.")
+    else:
+        await store_late_answer(engine, call, found, claim, attempted=bool(call.params.get("confirm")))

@@ -1,18 +1,19 @@
 """What Stripe's answers make of our rows: shared by creating, changing and refunding payments.
 
-Every command goes: our rows, commit; Stripe, with an idempotency key made from our row's id; the result,
-commit. No call to Stripe is made inside a database transaction, and nothing here posts to the ledger. A
-crash between the two commits leaves a payment whose status is ``unknown``: the caller's retry under the same
-idempotency key, or the webhook, brings the result.
+Every command goes: our rows and the call to be made, commit; Stripe, with an idempotency key made from our
+row's id; the result, the caller's answer and the call's end, commit. No call to Stripe is made inside a
+database transaction, and nothing here posts to the ledger. A crash between the two commits leaves the call:
+the caller's retry under the same idempotency key or the worker's completer makes it again, or the webhook
+brings the result.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any, Final, NoReturn
 
+import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -22,9 +23,10 @@ from tallystick.errors import (
     StripeAccessError,
 )
 from tallystick.idempotency import Claim
+from tallystick.payments import calls
 from tallystick.payments.reading import OUR_METADATA, Payment, get_payment_of_intent
 from tallystick.payments.reports import intent_report
-from tallystick.payments.status import ANSWER
+from tallystick.payments.status import ANSWER, PaymentStatus
 from tallystick.payments.store import apply_payments
 from tallystick.stripe_gateway.answers import (
     AuthenticationDeclinedError,
@@ -33,13 +35,20 @@ from tallystick.stripe_gateway.answers import (
     StripeAnswer,
     UnavailableError,
 )
+from tallystick.stripe_gateway.declines import decline
 from tallystick.stripe_gateway.payloads import PaymentIntent
 
-STRIPE_KEEPS_KEYS: Final = timedelta(hours=23)
-"""Stripe forgets an idempotency key after 24 hours: from then on a retry would be a second payment."""
+NEVER_MADE: Final = "never_made"
+"""Why a payment or refund ended of which Stripe, when it could be asked again, knew nothing."""
 
 _FORGET: Final = text("""
 DELETE FROM payments WHERE id = :id AND status = 'unknown' AND stripe_payment_intent IS NULL
+""")
+
+
+_END_UNMADE: Final = text("""
+UPDATE payments SET status = 'canceled', last_error = CAST(:reason AS jsonb), updated_at = now()
+ WHERE id = :id AND status = 'unknown' AND stripe_payment_intent IS NULL
 """)
 
 
@@ -89,22 +98,23 @@ def given(**params: Any) -> dict[str, Any]:
 
 
 async def raise_as_it_stands(
-    engine: AsyncEngine, payment_id: str, error: DeclinedError | RefusedError, intent: StripeAnswer
+    engine: AsyncEngine, call: calls.StripeCall, error: DeclinedError | RefusedError, intent: StripeAnswer
 ) -> NoReturn:
     """Store the PaymentIntent that came with a no, and pass the no on."""
-    payment = await store_answer(engine, payment_id, intent)
+    payment = await store_answer(engine, call, intent)
     if isinstance(error, DeclinedError):
         raise declined(error, payment) from error
-    error.extra["payment_id"] = payment_id
+    error.extra["payment_id"] = call.payment_id
     raise error
 
 
 async def store_answer(
-    engine: AsyncEngine, payment_id: str, answer: StripeAnswer, claim: Claim | None = None
+    engine: AsyncEngine, call: calls.StripeCall, answer: StripeAnswer, claim: Claim | None = None
 ) -> Payment:
-    """Store what Stripe says of the payment, whatever its metadata says by now; returns how it stands.
+    """Store what Stripe says of the call's payment, whatever its metadata says by now.
 
-    With a ``claim`` that is also the answer to its request, stored in the same transaction.
+    In the same transaction the call ends, and ``claim`` keeps the payment as its request's answer. Returns
+    the payment as it stands.
     """
     try:
         source = f"{ANSWER}{time.time_ns()}"
@@ -113,16 +123,50 @@ async def store_answer(
     except PayloadError as error:
         raise UnavailableError("Stripe's answer cannot be read.", outcome_unknown=True) from error
     async with engine.begin() as connection:
-        await apply_payments(connection, [replace(report, id=payment_id)])
+        await apply_payments(connection, [replace(report, id=call.payment_id)])
         payment = await get_payment_of_intent(connection, intent.id)
-        if payment.id != payment_id:  # its event came first, without our metadata, and it was adopted
-            await connection.execute(_FORGET, {"id": payment_id})
+        if payment.id != call.payment_id:  # its event came first, without our metadata, and it was adopted
+            await connection.execute(_FORGET, {"id": call.payment_id})
+        await calls.remove(connection, call.key)
         if claim is not None:
             await claim.finish(connection, payment)
-        return payment
+    return payment
 
 
-async def forget(engine: AsyncEngine, payment_id: str) -> None:
-    """Stripe has nothing of the payment: neither have we."""
+async def store_late_answer(
+    engine: AsyncEngine, call: calls.StripeCall, answer: StripeAnswer, claim: Claim, *, attempted: bool
+) -> Payment:
+    """Store the PaymentIntent as it stands long after the call whose answer was lost; returns the payment.
+
+    Raises PaymentDeclinedError if it was to be paid (``attempted``) and the attempt failed: a caller who
+    looks no further than the HTTP status must not take it for a payment.
+    """
+    status = answer.object.get("status")
+    failed = attempted and status == PaymentStatus.REQUIRES_PAYMENT_METHOD
+    payment = await store_answer(engine, call, answer, None if failed else claim)
+    if failed and payment.last_error:
+        raise declined(_decline(payment.last_error, answer), payment)
+    return payment
+
+
+def _decline(last_error: dict[str, str], intent: StripeAnswer) -> DeclinedError:
+    """The decline that a PaymentIntent remembers, as Stripe's answer to the attempt had it."""
+    names = {"stripe_code": "code", "decline_code": "decline_code", "advice_code": "advice_code"}
+    codes = {ours: last_error.get(name) for ours, name in names.items()}
+    return decline(last_error.get("message", "Stripe gave no reason."), codes, intent=intent)
+
+
+async def forget(engine: AsyncEngine, call: calls.StripeCall) -> None:
+    """Nobody has heard of the payment, and Stripe has nothing of it: neither have we."""
     async with engine.begin() as connection:
-        await connection.execute(_FORGET, {"id": payment_id})
+        await connection.execute(_FORGET, {"id": call.payment_id})
+        await calls.remove(connection, call.key)
+
+
+async def end_unmade(engine: AsyncEngine, call: calls.StripeCall, *, code: str | None, message: str) -> None:
+    """End a payment that callers have seen and Stripe has not made: it is canceled, and says why."""
+    reason = {"code": code, "message": message} if code else {"message": message}
+    row = {"id": call.payment_id, "reason": orjson.dumps(reason).decode()}
+    async with engine.begin() as connection:
+        await connection.execute(_END_UNMADE, row)
+        await calls.remove(connection, call.key)

@@ -136,6 +136,11 @@ async def get_refund(connection: AsyncConnection, refund_id: str) -> Refund:
     return _refund(row)
 
 
+async def get_refund_of(connection: AsyncConnection, stripe_refund: str) -> Refund:
+    """The refund that this one at Stripe is; there must be one."""
+    return _refund((await connection.execute(_REFUNDS.where(refunds.c.stripe_refund == stripe_refund))).one())
+
+
 async def refunds_of(connection: AsyncConnection, payment: Payment) -> list[Refund]:
     """All refunds of a payment, oldest first."""
     wanted = _REFUNDS.where(refunds.c.payment_id.in_(payment.names)).order_by(

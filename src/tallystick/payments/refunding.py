@@ -25,8 +25,10 @@ from tallystick.errors import (
 )
 from tallystick.idempotency import Claim
 from tallystick.money import step_problem
-from tallystick.payments.outcomes import STRIPE_KEEPS_KEYS, check_metadata, still_unknown
-from tallystick.payments.reading import Refund, checked_payment_id, get_refund, names_of
+from tallystick.payments import calls
+from tallystick.payments.calls import STRIPE_KEEPS_KEYS, Action, StripeCall
+from tallystick.payments.outcomes import NEVER_MADE, check_metadata, still_unknown
+from tallystick.payments.reading import Refund, checked_payment_id, get_refund_of, names_of
 from tallystick.payments.reports import our_refund, refund_report
 from tallystick.payments.store import apply_refunds
 from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer, UnavailableError
@@ -35,6 +37,9 @@ from tallystick.stripe_gateway.payloads import PAYMENT_METADATA, REFUND_METADATA
 from tallystick.stripe_gateway.payloads import Refund as StripeRefund
 
 RefundReason = Literal["duplicate", "fraudulent", "requested_by_customer"]
+
+_WHOLE: Final[tuple[str, ...]] = ("payment_intent", "charge")
+"""What of a payment is refunded, as Stripe's parameters name it."""
 
 _LOCK_PAYMENT: Final = text("""
 SELECT id, status, currency, amount_captured, stripe_payment_intent, stripe_charge
@@ -57,10 +62,6 @@ INSERT INTO refunds (
 _RESERVED: Final = text("""
 SELECT amount, status, stripe_refund, failure_reason, created_at < now() - CAST(:age AS interval) AS old
   FROM refunds WHERE id = :id
-""")
-
-_OF_STRIPE: Final = text("""
-SELECT id FROM refunds WHERE stripe_refund = :refund
 """)
 
 _LET_GO: Final = text("""
@@ -97,52 +98,73 @@ async def refund(
         payment = await _lock_payment(connection, payment_id)
         earlier = await _reserved(connection, refund_id) if claim.resource_id else None
         amount = earlier.amount if earlier else await _reserve(connection, refund_id, payment, order)
-    answer = await _made_earlier(stripe, refund_id, payment, earlier) if earlier else None
-    if answer is None:
-        params = _params(refund_id, payment, amount, order)
-        answer = await _make(engine, stripe, refund_id, params, first=earlier is None)
-    return await _store(engine, refund_id, payment_id, answer, claim)
+        call = await calls.record(connection, _call(refund_id, payment, amount, order))
+    if earlier and (earlier.stripe_refund or earlier.old):
+        found = await find(stripe, call, known=earlier.stripe_refund)
+        if found is not None:
+            return await store_refund(engine, call, found, claim)
+    return await settle(engine, stripe, call, claim, fresh=earlier is None)
 
 
-async def _make(
-    engine: AsyncEngine, stripe: StripeGateway, refund_id: str, params: dict[str, Any], *, first: bool
-) -> StripeAnswer:
+async def settle(
+    engine: AsyncEngine, stripe: StripeGateway, call: StripeCall, claim: Claim, *, fresh: bool
+) -> Refund:
     """Ask Stripe for the refund; what was set aside is let go of when it is known not to be made.
 
-    ``first``: no earlier request can have made it.
+    ``fresh``: no earlier try can have reached Stripe. Raises RefusedError, UnavailableError,
+    StripeAccessError.
     """
     try:
-        return await stripe.create_refund(params, f"tallystick-{refund_id}")
+        answer = await calls.make(stripe, call)
     except (RefusedError, DeclinedError) as error:
-        reason = str(error.extra.get("stripe_code") or error.detail)
-        await _end(engine, _LET_GO, {"id": refund_id, "reason": reason})
-        error.extra["refund_id"] = refund_id
+        await let_go(engine, call, str(error.extra.get("stripe_code") or error.detail))
+        error.extra["refund_id"] = call.refund_id
         raise
     except (UnavailableError, StripeAccessError) as error:
-        if first and not (isinstance(error, UnavailableError) and error.outcome_unknown):
-            await _end(engine, _FORGET, {"id": refund_id})
+        if fresh and not (isinstance(error, UnavailableError) and error.outcome_unknown):
+            await _end(engine, call, _FORGET, {"id": call.refund_id})
         else:
-            error.extra.update(payment_id=params["metadata"][PAYMENT_METADATA], refund_id=refund_id)
+            error.extra.update(payment_id=call.payment_id, refund_id=call.refund_id)
         raise
+    return await store_refund(engine, call, answer, claim)
 
 
-async def _made_earlier(
-    stripe: StripeGateway, refund_id: str, payment: Row[Any], earlier: Row[Any]
-) -> StripeAnswer | None:
-    """The refund that an earlier request made at Stripe, as it stands now; None when it may be asked again.
+async def find(stripe: StripeGateway, call: StripeCall, *, known: str | None = None) -> StripeAnswer | None:
+    """The refund that an earlier try made at Stripe, as it stands now; None when there is none.
 
     Stripe forgets an idempotency key after a day: from then on asking again would give the money back twice,
-    so the refunds that it has are looked through first. The oldest wins: a later one has copied metadata.
+    so the refunds that it has are looked through. The oldest wins: a later one has copied metadata. Raises
+    UnavailableError, StripeAccessError.
     """
-    known = earlier.stripe_refund
     try:
-        if known is None and earlier.old:
-            of_payment = await stripe.list_refunds_of(_whole(payment))
-            ours = [each["id"] for each in of_payment if our_refund(each.get("metadata") or {}) == refund_id]
+        if known is None:
+            whole = {name: str(call.params[name]) for name in _WHOLE if name in call.params}
+            of_payment = await stripe.list_refunds_of(whole)
+            ours = [
+                each["id"] for each in of_payment if our_refund(each.get("metadata") or {}) == call.refund_id
+            ]
             known = ours[-1] if ours else None
         return await stripe.retrieve_refund(known) if known else None
     except (RefusedError, UnavailableError, StripeAccessError) as error:
-        raise still_unknown(error, payment_id=payment.id, refund_id=refund_id) from error
+        ids = {"payment_id": call.payment_id, "refund_id": call.refund_id or ""}
+        raise still_unknown(error, **ids) from error
+
+
+async def look_up(engine: AsyncEngine, stripe: StripeGateway, call: StripeCall, claim: Claim) -> None:
+    """Find a refund that Stripe's idempotency key no longer leads to; one that was never made is let go of.
+
+    Raises UnavailableError, StripeAccessError.
+    """
+    found = await find(stripe, call)
+    if found is None:
+        await let_go(engine, call, NEVER_MADE)
+    else:
+        await store_refund(engine, call, found, claim)
+
+
+async def let_go(engine: AsyncEngine, call: StripeCall, reason: str) -> None:
+    """The refund was not made: what was set aside for it can be refunded again."""
+    await _end(engine, call, _LET_GO, {"id": call.refund_id, "reason": reason})
 
 
 async def _lock_payment(connection: AsyncConnection, payment_id: str) -> Row[Any]:
@@ -203,41 +225,40 @@ async def _reserved(connection: AsyncConnection, refund_id: str) -> Row[Any] | N
     return row
 
 
-def _params(refund_id: str, payment: Row[Any], amount: int, order: RefundOrder) -> dict[str, Any]:
-    return {
-        **_whole(payment),
+def _call(refund_id: str, payment: Row[Any], amount: int, order: RefundOrder) -> StripeCall:
+    if payment.stripe_payment_intent:
+        whole = {"payment_intent": payment.stripe_payment_intent}
+    else:
+        whole = {"charge": payment.stripe_charge}
+    params = {
+        **whole,
         **({"reason": order.reason} if order.reason else {}),
         "amount": amount,
         "metadata": {**order.metadata, PAYMENT_METADATA: payment.id, REFUND_METADATA: refund_id},
     }
+    key = f"tallystick-{refund_id}"
+    return StripeCall(key, Action.REFUND, payment.id, params, refund_id=refund_id)
 
 
-def _whole(payment: Row[Any]) -> dict[str, str]:
-    """What at Stripe is refunded, as its parameters name it."""
-    if payment.stripe_payment_intent:
-        return {"payment_intent": payment.stripe_payment_intent}
-    return {"charge": payment.stripe_charge}
-
-
-async def _store(
-    engine: AsyncEngine, refund_id: str, payment_id: str, answer: StripeAnswer, claim: Claim
-) -> Refund:
-    """Store what Stripe says of the refund, whatever its metadata says by now, and with it the answer to the
-    claim's request; returns how the refund stands."""
+async def store_refund(engine: AsyncEngine, call: StripeCall, answer: StripeAnswer, claim: Claim) -> Refund:
+    """Store what Stripe says of the refund, whatever its metadata says by now; returns how it stands."""
+    refund_id = call.refund_id
+    assert refund_id is not None
     try:
-        report = refund_report(StripeRefund.read(answer.object), payment_id, at=answer.at, source="")
+        report = refund_report(StripeRefund.read(answer.object), call.payment_id, at=answer.at, source="")
     except PayloadError as error:
         raise UnavailableError("Stripe's answer cannot be read.", outcome_unknown=True) from error
     async with engine.begin() as connection:
         await apply_refunds(connection, [replace(report, id=refund_id)])
-        kept = (await connection.execute(_OF_STRIPE, {"refund": report.stripe_refund})).scalar_one()
-        if kept != refund_id:  # its event came first, without our metadata, and it was adopted
+        refund = await get_refund_of(connection, report.stripe_refund)
+        if refund.id != refund_id:  # its event came first, without our metadata, and it was adopted
             await connection.execute(_FORGET, {"id": refund_id})
-        refund = await get_refund(connection, kept)
+        await calls.remove(connection, call.key)
         await claim.finish(connection, refund)
-        return refund
+    return refund
 
 
-async def _end(engine: AsyncEngine, statement: Any, parameters: dict[str, Any]) -> None:
+async def _end(engine: AsyncEngine, call: StripeCall, statement: Any, parameters: dict[str, Any]) -> None:
     async with engine.begin() as connection:
         await connection.execute(statement, parameters)
+        await calls.remove(connection, call.key)

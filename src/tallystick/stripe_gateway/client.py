@@ -113,6 +113,18 @@ class StripeGateway:
         """As it stands now."""
         return await self._call("get", _path(_INTENTS, intent))
 
+    async def search_payment_intent(self, metadata_key: str, value: str) -> StripeAnswer | None:
+        """The PaymentIntent with this metadata as it stands now, the oldest if copies of it were made.
+
+        None when Stripe's search knows no such one: it lags behind by a minute, in an outage by an hour.
+        """
+        params: dict[str, Any] = {"query": f"metadata['{metadata_key}']:'{value}'", "limit": _PAGE}
+        found = (await self._call("get", f"{_INTENTS}/search", params)).object["data"]
+        if not found:
+            return None
+        oldest = min(found, key=lambda intent: (intent["created"], intent["id"]))
+        return await self.retrieve_payment_intent(oldest["id"])
+
     async def create_refund(self, params: Mapping[str, Any], idempotency_key: str) -> StripeAnswer:
         """``params`` as Stripe names them."""
         answer = await self._call("post", _REFUNDS, params, idempotency_key)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 from unittest.mock import AsyncMock
 
 import httpx
 import pytest
+from sqlalchemy import text
 from tests.integration.api.conftest import Face, open_face
 from tests.integration.api.test_refusals import assert_problem
 from tests.integration.api.test_whole_road import bring_events
@@ -38,6 +40,12 @@ INTENTS = "/v1/payment_intents*"
 
 def replayed(answer: httpx.Response) -> bool:
     return "idempotent-replayed" in answer.headers
+
+
+async def run_out(face: Face) -> None:
+    """All leases end, as if nobody had renewed them."""
+    async with face.app.engine.begin() as connection:
+        await connection.execute(text("UPDATE idempotency_keys SET leased_until = now()"))
 
 
 async def test_twenty_at_once_are_one_payment(face: Face) -> None:
@@ -136,7 +144,7 @@ async def test_waiting_holds_no_connection(database_url: str, valkey: EmbeddedVa
 async def test_one_that_died_is_taken_over_with_its_payment(
     database_url: str, valkey: EmbeddedValkey
 ) -> None:
-    async with open_face(database_url, valkey, idempotency_lock_s=0.3) as face:
+    async with open_face(database_url, valkey, idempotency_lease_s=0.3) as face:
         await face.fault(action="delay", when="after", path=INTENTS, method="POST", seconds=30.0)
         first = asyncio.create_task(face.post("/payments", ORDER, key="k"))
         await face.begun("idempotency_keys")
@@ -322,7 +330,7 @@ async def test_only_who_holds_the_lock_keeps_an_answer(face: Face) -> None:
     async with face.app.engine.begin() as connection:
         api_key, _ = await create_key(connection, "x", ["admin"])
     request = keyed_request(api_key, "k", "POST", "/x", b"{}")
-    first, second = Claim(request), Claim(request)
+    first, second = (Claim(request, timedelta(seconds=60)) for _ in range(2))
     async with face.app.engine.connect() as connection:
         await first.start(connection, "ref_1")
         await connection.rollback()
@@ -334,10 +342,11 @@ async def test_only_who_holds_the_lock_keeps_an_answer(face: Face) -> None:
     await finish(face.app.engine, first, StoredAnswer(422, b"first"))
     await release(face.app.engine, first)
     with pytest.raises(IdempotencyKeyInUseError):
-        await enter(face.app.engine, request, wait_s=0, lock_s=60)
-    taken = await enter(face.app.engine, request, wait_s=0, lock_s=0)
+        await enter(face.app.engine, request, wait_s=0, lease_s=60)
+    await run_out(face)
+    taken = await enter(face.app.engine, request, wait_s=0, lease_s=60)
     assert isinstance(taken, Claim)
     assert taken.resource_id == "ref_2"
     await finish(face.app.engine, second, StoredAnswer(201, b"second"))
     await finish(face.app.engine, taken, StoredAnswer(201, b"taken"))
-    assert await enter(face.app.engine, request, wait_s=0, lock_s=60) == StoredAnswer(201, b"taken")
+    assert await enter(face.app.engine, request, wait_s=0, lease_s=60) == StoredAnswer(201, b"taken")

@@ -211,7 +211,7 @@ async def test_a_refusal_whose_answer_was_not_kept_is_a_refusal_again(face: Face
         await connection.execute(
             text(
                 "UPDATE idempotency_keys SET finished_at = NULL, response_status = NULL,"
-                " response_body = NULL, locked_at = to_timestamp(0)"
+                " response_body = NULL, leased_until = now()"
             )
         )
     assert_problem(await face.post(path, {"amount": 600}, key="k"), 400, "stripe_refused")
