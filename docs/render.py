@@ -33,6 +33,7 @@ from tallystick.sandbox import control
 from tallystick.sandbox import families as sandbox_families
 from tallystick.sandbox.settings import Settings as SandboxSettings
 from tallystick.settings import CONNECTIONS, Settings, variable_name
+from tallystick.stripe_gateway.permissions import FOR_DOCTOR, NEEDED
 
 ROOT: Final = Path(__file__).parent.parent
 _BLOCK: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
@@ -100,6 +101,14 @@ def balance_transactions() -> str:
     rows = [(", ".join(map(_code, kinds)), _code(account)) for account, kinds in by_account.items()]
     rows.append(("anything else", _code(chart.SUSPENSE)))
     return _table(("reporting category or type", "account on the other side"), rows)
+
+
+def permissions() -> str:
+    """What a restricted key of Stripe needs."""
+    rows = (
+        (_code(each.resource), each.level, each.dashboard, each.needed_for) for each in (*NEEDED, *FOR_DOCTOR)
+    )
+    return _table(("resource", "permission", "in Stripe's form for restricted keys", "what for"), rows)
 
 
 def error_codes() -> str:
@@ -209,6 +218,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "event-types": event_types,
     "notices": notices,
     "balance-transactions": balance_transactions,
+    "permissions": permissions,
     "errors": error_codes,
     "routes": routes,
     "commands": commands,

@@ -60,7 +60,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
     Raises ConfigurationError when a URL or a master key cannot be read, or live and test keys are mixed.
     """
     engine = open_engine(settings)
-    redis = _open_redis(settings)
+    redis = open_redis(settings)
     keyring = Keyring(Credentials.of(settings))
     source = CredentialSource(settings, engine, keyring)
     stripe = StripeGateway(settings, keyring)
@@ -86,11 +86,11 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         await engine.dispose()
 
 
-def _open_redis(settings: Settings) -> Redis | RedisCluster:
+def open_redis(settings: Settings) -> Redis | RedisCluster:
     """A cluster is named by its scheme, ``redis+cluster://host:port,host:port`` (any of its nodes).
 
     One retry on a fresh connection covers a restart of Redis; more would only delay the caller. A cluster
-    gets a few, since each one asks anew where the slots are.
+    gets a few, since each one asks anew where the slots are. Raises ConfigurationError.
     """
     url = settings.redis_url
     options: dict[str, Any] = {

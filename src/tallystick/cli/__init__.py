@@ -12,7 +12,7 @@ from tallystick import __version__
 from tallystick.cli.output import err
 from tallystick.errors import TallystickError
 
-_COMMANDS: Final = ("up", "demo", "serve", "worker", "sandbox", "control", "migrate", "erase")
+_COMMANDS: Final = ("up", "demo", "serve", "worker", "sandbox", "control", "migrate", "doctor", "erase")
 """Each is a function of that name in the module of that name."""
 _GROUPS: Final = ("keys", "secrets", "events", "dead-letters", "ledger")
 """Each is a Typer ``app`` in the module of that name."""

@@ -15,6 +15,7 @@ from tallystick.errors import (
     InvalidAmountError,
     InvalidStateError,
     RefundExceedsAvailableError,
+    StripeAccessError,
     StripeRefusedError,
     StripeUnavailableError,
 )
@@ -80,6 +81,14 @@ class AlreadyRefundedError(RefusedError):
     code = RefundExceedsAvailableError.code
     status = RefundExceedsAvailableError.status
     title = RefundExceedsAvailableError.title
+
+
+class MissingPermissionError(StripeAccessError):
+    """Our key lacks a permission; ``permission`` is Stripe's name for it, where it said so."""
+
+    def __init__(self, detail: str, *, permission: str | None) -> None:
+        super().__init__(detail)
+        self.permission = permission
 
 
 class UnavailableError(StripeUnavailableError):

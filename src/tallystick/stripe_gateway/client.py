@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 _NO_KEY: Final = "sk_none"
 """The SDK wants a key when it is made; each call brings its own."""
+API_VERSION: Final = stripe.api_version
+"""The version of Stripe's API that our calls speak."""
 _PAGE: Final = 100
 _INTENTS: Final = "/v1/payment_intents"
 _REFUNDS: Final = "/v1/refunds"
@@ -188,14 +190,6 @@ class StripeGateway:
     ) -> dict[str, Any]:
         """One page of 100 events, newest first, as ``list_balance_transactions`` has them."""
         return (await self._call("get", _EVENTS, _window(created_gte, created_lt, starting_after))).object
-
-    async def account(self) -> dict[str, Any]:
-        """The account that the key belongs to."""
-        return (await self._call("get", "/v1/account")).object
-
-    async def balance(self) -> dict[str, Any]:
-        """What the account holds at Stripe."""
-        return (await self._call("get", "/v1/balance")).object
 
     async def _change_intent(self, path: str, params: Mapping[str, Any], key: str) -> StripeAnswer:
         try:

@@ -6,6 +6,7 @@ passed on where it is about the caller's input, and only there.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
@@ -18,6 +19,7 @@ from tallystick.stripe_gateway.answers import (
     AlreadyRefundedError,
     AmountRefusedError,
     DeclinedError,
+    MissingPermissionError,
     RefusedError,
     StateRefusedError,
     StripeAnswer,
@@ -34,6 +36,7 @@ _KINDS: Final[dict[str, type[RefusedError]]] = {
     "amount_too_large": AmountRefusedError,
     "charge_already_refunded": AlreadyRefundedError,
 }
+_PERMISSION: Final = re.compile(r"\brak_[a-z0-9_]{1,60}")
 _PARAMS: Final = {
     "amount_to_capture": "amount",
     **{
@@ -70,12 +73,22 @@ def failure(error: stripe.StripeError, known: Tries, *, secrets: Sequence[str]) 
     if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
         if known.uncertain:
             return UnavailableError("Stripe did not answer, and now refuses our key.", outcome_unknown=True)
-        return StripeAccessError(f"Stripe answered {error.http_status} to our API key.")
+        return _no_access(error)
     if isinstance(error, stripe.CardError):
         return _declined(error, secrets)
     if isinstance(error, stripe.InvalidRequestError):
         return _refused(error, secrets)
     return _undecided(error, known)
+
+
+def _no_access(error: stripe.AuthenticationError | stripe.PermissionError) -> StripeAccessError:
+    if isinstance(error, stripe.AuthenticationError):
+        return StripeAccessError("Stripe answered 401 to our API key.")
+    named = _PERMISSION.search(error.user_message or "")
+    which = named[0] if named else None
+    return MissingPermissionError(
+        f"Stripe answered 403 to our API key: it lacks {which or 'a permission'}.", permission=which
+    )
 
 
 def _undecided(error: stripe.StripeError, known: Tries) -> UnavailableError:

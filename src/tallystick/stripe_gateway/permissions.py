@@ -1,0 +1,49 @@
+"""The permissions that a restricted key of Stripe needs, and what for. Pure.
+
+A test calls every method of the gateway and holds what it asked of Stripe against this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+Level = Literal["read", "write"]
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """``resource`` as Stripe's paths name it; write includes read.
+
+    ``dashboard`` is the line of Stripe's form for restricted keys; where Stripe itself names another, its
+    answer counts, and ``tallystick doctor`` shows it.
+    """
+
+    resource: str
+    level: Level
+    dashboard: str
+    needed_for: str
+    params: tuple[tuple[str, Any], ...] = ()
+    """Parameters of the list call that shows whether reading is allowed."""
+
+
+NEEDED: Final = (
+    Permission("payment_intents", "write", "PaymentIntents", "taking, confirming, capturing, cancelling"),
+    Permission("refunds", "write", "Charges and Refunds", "giving back"),
+    Permission("charges", "read", "Charges and Refunds", "what an event's charge says, when a rule needs it"),
+    Permission(
+        "balance_transactions",
+        "read",
+        "Balance and Balance transaction sources",
+        "the settlement puller: fees, and the source of every movement",
+        (("expand", ("data.source",)),),
+    ),
+    Permission("events", "read", "Events", "finding events that were not delivered"),
+)
+"""What the API and the worker need."""
+
+FOR_DOCTOR: Final = (
+    Permission("webhook_endpoints", "read", "Webhook Endpoints", "doctor: whether the endpoint is right"),
+    Permission("webhook_endpoints", "write", "Webhook Endpoints", "doctor --fix: making or mending it"),
+)
+"""What only ``tallystick doctor`` needs; another key can be given to it."""
