@@ -95,7 +95,7 @@ def retrieve_transaction(call: Call) -> Obj:
     """GET /v1/customers/{id}/cash_balance_transactions/{id}."""
     txn = call.store.get(KIND, call.ids[1])
     if txn is None or txn["customer"] != call.ids[0]:
-        raise missing("customer cash balance transaction", call.ids[1], "transaction")
+        raise missing("customer cash balance transaction", call.ids[1], "transaction", named=True)
     return txn
 
 

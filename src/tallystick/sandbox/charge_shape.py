@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from tallystick.sandbox import bank_accounts, cards
+from tallystick.sandbox import bank_accounts, cards, declines
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
 
@@ -84,7 +84,7 @@ def make(
     method: Obj,
     card: cards.TestCard,
     *,
-    decline: cards.Decline | None,
+    decline: declines.Decline | None,
     authenticated: bool,
     captured: bool,
 ) -> Obj:
@@ -107,7 +107,7 @@ def make(
         captured=captured,
         failure_code=decline.code if decline else None,
         failure_message=decline.message if decline else None,
-        outcome=_outcome(call, decline),
+        outcome=_outcome(call, decline, card.risk),
         paid=paid,
         payment_method_details={"card": details, "type": "card"},
         status="succeeded" if paid else "failed",
@@ -200,7 +200,7 @@ def _descriptor(intent: Obj) -> str:
     return str(intent["statement_descriptor"] or _DESCRIPTOR)
 
 
-def _outcome(call: Call, decline: cards.Decline | None) -> Obj:
+def _outcome(call: Call, decline: declines.Decline | None, risk: str = "normal") -> Obj:
     """How the attempt ended, as the network and Radar saw it."""
     if decline is None:
         return {
@@ -209,8 +209,8 @@ def _outcome(call: Call, decline: cards.Decline | None) -> Obj:
             "network_decline_code": None,
             "network_status": "approved_by_network",
             "reason": None,
-            "risk_level": "normal",
-            "risk_score": call.sandbox.ids.random.randint(1, 64),
+            "risk_level": risk,
+            "risk_score": call.sandbox.ids.random.randint(*((65, 74) if risk == "elevated" else (1, 64))),
             "seller_message": "Payment complete.",
             "type": "authorized",
         }

@@ -28,6 +28,8 @@ from tallystick.sandbox.params import (
     clearable,
     created,
     currency,
+    descriptor,
+    email,
     integer,
     listing,
     merged_metadata,
@@ -189,7 +191,7 @@ def list_all(call: Call) -> Obj:
 _SHARED: Final[dict[str, Check]] = {
     "description": clearable(text(40000)),
     "metadata": metadata,
-    "receipt_email": clearable(text()),
+    "receipt_email": clearable(email()),
     "shipping": SHIPPING,
     "transfer_group": text(),
 }
@@ -203,8 +205,8 @@ _CREATE: Final = Params(
         "customer": text(),
         "radar_options": unsupported("it assesses no browser sessions"),
         "source": text(),
-        "statement_descriptor": clearable(text(22)),
-        "statement_descriptor_suffix": clearable(text(22)),
+        "statement_descriptor": clearable(descriptor),
+        "statement_descriptor_suffix": clearable(descriptor),
         **destinations.NEW,
         **dict.fromkeys(
             ("application_fee", "destination"),
@@ -215,9 +217,9 @@ _CREATE: Final = Params(
 _CAPTURE: Final = Params(
     {
         "amount": integer,
-        "receipt_email": text(),
-        "statement_descriptor": text(22),
-        "statement_descriptor_suffix": text(22),
+        "receipt_email": email(),
+        "statement_descriptor": descriptor,
+        "statement_descriptor_suffix": descriptor,
         "transfer_group": text(),
         **destinations.CHANGED,
         "application_fee": unsupported("application_fee_amount replaced it"),

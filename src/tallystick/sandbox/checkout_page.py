@@ -37,7 +37,7 @@ _TITLES: Final = {
 
 def answer(call: Call, ident: str, fields: dict[str, str], *, posted: bool) -> tuple[str, str, str | None]:
     """Title, body and where to go from a session's page. Raises StripeError (404) for no such session."""
-    session = call.find(checkout_completion.KIND, ident)
+    session = call.find(checkout_completion.KIND, ident, param="id")
     refusal = ""
     if posted and session["status"] == "open":
         refusal = _pay(call, session, fields)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from tallystick.sandbox import (
     bank_debits,
     captures,
     cards,
     charge_shape,
+    declines,
     disputes,
     payment_methods,
     transfer_payments,
@@ -17,6 +18,10 @@ from tallystick.sandbox import (
 from tallystick.sandbox.errors import StripeError, doc_url, invalid, refused
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
+
+LAPSE: Final = "lapse_authentication"
+UNCONFIRMED_SECONDS: Final = 3600
+"""How long an authentication waits for the second confirmation of ``confirmation_method=manual``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,12 @@ def confirm(call: Call, intent: Obj, attempt: Attempt) -> None:
             " `automatic_payment_methods[enabled]` to `true` and `automatic_payment_methods[allow_redirects]`"
             " to `never` when creating Setup Intents and Payment Intents."
         )
+    if attempt.off_session and intent["setup_future_usage"] is not None:
+        raise invalid(
+            "You cannot use `setup_future_usage` with `off_session` set to true: the payment method must be"
+            " set up already to be charged while the customer is away.",
+            param="setup_future_usage",
+        )
     method = call.find("payment_method", intent["payment_method"])
     check_owner(call, method, intent["customer"])
     _check_type(intent, method)
@@ -83,10 +94,18 @@ def confirm(call: Call, intent: Obj, attempt: Attempt) -> None:
         bank_debits.submit(call, intent, method, attempt.mandate_data)
         return
     card = payment_methods.card_of(call, method)
-    if not _needs_authentication(call, intent, method, card):
-        pay(call, intent, method, card, authenticated=False)
+    done = call.store.hidden(intent).get("authenticated") == method["id"]
+    if done:
+        call.store.hide(intent, authenticated=None)
+    if done or not _needs_authentication(call, intent, method, card, attempt):
+        pay(call, intent, method, card, authenticated=done)
     elif attempt.off_session or attempt.error_on_requires_action:
-        fail(call, intent, method, card, cards.AUTHENTICATION, authenticated=False)
+        decline = (
+            declines.AUTHENTICATION_NOT_HANDLED
+            if attempt.error_on_requires_action
+            else declines.AUTHENTICATION
+        )
+        fail(call, intent, method, card, decline, authenticated=False)
     else:
         _ask(call, intent, attempt)
 
@@ -107,13 +126,15 @@ def _card_options(intent: Obj) -> Obj:
     return options
 
 
-def _needs_authentication(call: Call, intent: Obj, method: Obj, card: cards.TestCard) -> bool:
-    if card.authentication == "always":
-        return True
-    if card.authentication == "unless_set_up":
-        asked = _card_options(intent).get("request_three_d_secure") in ("any", "challenge")
-        return asked or not call.store.hidden(method).get("set_up")
-    return False
+def _needs_authentication(
+    call: Call, intent: Obj, method: Obj, card: cards.TestCard, attempt: Attempt
+) -> bool:
+    kind = card.authentication
+    if kind == "if_asked":
+        return _card_options(intent).get("request_three_d_secure") in ("any", "challenge")
+    if kind in ("unless_set_up", "on_session") and attempt.off_session:
+        return kind == "unless_set_up" and not call.store.hidden(method).get("set_up")
+    return bool(kind)
 
 
 def _ask(call: Call, intent: Obj, attempt: Attempt) -> None:
@@ -144,9 +165,19 @@ def authenticated(call: Call, intent: Obj, *, success: bool) -> None:
         )
     method = call.find("payment_method", intent["payment_method"])
     card = payment_methods.card_of(call, method)
+    if success and intent["confirmation_method"] == "manual":
+        # The server confirms once more, within an hour.
+        call.store.change(intent, status="requires_confirmation", next_action=None)
+        call.store.hide(intent, authenticated=method["id"])
+        call.after(UNCONFIRMED_SECONDS, LAPSE, intent["id"])
+        return
     if success:
         pay(call, intent, method, card, authenticated=True)
         return
+    _authentication_failed(call, intent, method)
+
+
+def _authentication_failed(call: Call, intent: Obj, method: Obj) -> None:
     code = "payment_intent_authentication_failure"
     call.store.change(
         intent,
@@ -216,7 +247,7 @@ def fail(
     intent: Obj,
     method: Obj,
     card: cards.TestCard,
-    decline: cards.Decline,
+    decline: declines.Decline,
     *,
     authenticated: bool,
 ) -> NoReturn:
@@ -238,6 +269,15 @@ def fail(
     call.emit("payment_intent.payment_failed", intent)
     error.body["payment_intent"] = dict(intent)
     raise error
+
+
+def lapse(call: Call, ident: str) -> None:
+    """Timer: an authentication that the server has not followed by a confirmation is worth nothing."""
+    intent = call.find("payment_intent", ident)
+    if intent["status"] != "requires_confirmation" or not call.store.hidden(intent).get("authenticated"):
+        return
+    call.store.hide(intent, authenticated=None)
+    call.store.change(intent, status="requires_payment_method", payment_method=None)
 
 
 def mark_canceled(call: Call, intent: Obj, reason: str | None) -> None:

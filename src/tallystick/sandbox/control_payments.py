@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tallystick.sandbox import balance, captures, confirmation, families, refunds
+from tallystick.sandbox import balance, captures, confirmation, families, refunds, setup_intents
 from tallystick.sandbox.control_call import Control, Controls
 from tallystick.sandbox.errors import StripeError
 from tallystick.sandbox.store import Obj
@@ -26,6 +26,20 @@ def authenticate(control: Control) -> Obj:
     return intent
 
 
+def authenticate_setup(control: Control) -> Obj:
+    """Answer a SetupIntent's authentication: ``outcome`` is succeed or fail. Shows the SetupIntent."""
+    outcome = control.choice("outcome", "succeed", "fail")
+    call = control.call()
+    intent = call.find("setup_intent")
+    try:
+        setup_intents.authenticated(call, intent, success=outcome == "succeed")
+    except StripeError as error:
+        if not error.keeps_work:
+            raise
+        # Declined after authentication: the SetupIntent tells.
+    return intent
+
+
 def settle(control: Control) -> Obj:
     """Bring all pending settlements and refunds due now; with ``funds`` also make pending funds available.
 
@@ -37,5 +51,6 @@ def settle(control: Control) -> Obj:
 
 CONTROLS: Final[Controls] = {
     ("POST", "payment_intents", "{}", "authenticate"): authenticate,
+    ("POST", "setup_intents", "{}", "authenticate"): authenticate_setup,
     ("POST", "settle"): settle,
 }

@@ -99,7 +99,7 @@ def create(call: Call) -> Obj:
 def _find(call: Call) -> Obj:
     txn = call.store.get("customer_balance_transaction", call.ids[1])
     if txn is None or txn["customer"] != call.ids[0]:
-        raise missing("customer balance transaction", call.ids[1], "transaction")
+        raise missing("customer balance transaction", call.ids[1], "transaction", named=True)
     return txn
 
 

@@ -45,9 +45,10 @@ def doc_url(code: str) -> str:
     return f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"
 
 
-def missing(noun: str, ident: str, param: str) -> StripeError:
-    """404 ``resource_missing``: there is no such object."""
-    return StripeError(404, f"No such {noun}: '{ident}'", code="resource_missing", param=param)
+def missing(noun: str, ident: str, param: str, *, named: bool = False) -> StripeError:
+    """``resource_missing``: there is no such object; 404 for the one that the path names, else 400."""
+    status = 404 if named or param == "id" else 400
+    return StripeError(status, f"No such {noun}: '{ident}'", code="resource_missing", param=param)
 
 
 def invalid(message: str, *, param: str | None = None, code: str | None = None) -> StripeError:

@@ -103,6 +103,9 @@ class Api:
         try:
             self._sandbox.rate_limit.take(self._sandbox.settings.rate_limit, self._sandbox.clock.now())
             self._authenticate(request)
+            sent = request.headers.get(b"stripe-version", b"").decode("latin-1")
+            if sent and versions.known(sent) is None:
+                raise invalid(f"Invalid Stripe API version: {sent}")
             route, ids = self._router.find(request.method, request.path)
             strikes = fault is not None and fault.action == "status" and fault.when == "before"
             injected = fault.error() if fault is not None and strikes else None

@@ -45,7 +45,7 @@ def list_all(call: Call) -> Obj:
 def _line(call: Call, invoice: Obj, ident: str, param: str) -> Obj:
     line = call.store.get("line_item", ident)
     if line is None or line["invoice"] != invoice["id"]:
-        raise missing("invoice line item", ident, param)
+        raise missing("invoice line item", ident, param, named=ident in call.ids)
     return line
 
 

@@ -18,6 +18,7 @@ import orjson
 
 from tallystick.sandbox.errors import StripeError, invalid, unknown_parameter
 from tallystick.sandbox.forms import Form
+from tallystick.sandbox.params import listed
 from tallystick.sandbox.versions import BASIL, ENDIVE, since
 
 FILE: Final = "known_parameters.json.gz"
@@ -132,7 +133,7 @@ def _check_value(name: str, kind: Any, value: Any) -> None:
     if kind == "boolean" and value not in ("true", "false"):
         raise invalid(f"Invalid boolean: {value}", param=name)
     if isinstance(kind, list) and value not in kind:
-        raise invalid(f"Invalid {name}: must be one of {', '.join(kind)}", param=name)
+        raise invalid(f"Invalid {name}: must be one of {listed(kind)}", param=name)
 
 
 def told_apart(error: StripeError) -> StripeError:

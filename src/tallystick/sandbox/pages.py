@@ -68,7 +68,7 @@ def _amount(obj: Obj) -> str:
 
 
 def _receipt(call: Call, ident: str) -> str:
-    charge = call.find("charge", ident)
+    charge = call.find("charge", ident, param="id")
     paid = f"<p>{escape(_amount(charge))} paid, {escape(charge['description'] or 'no description')}.</p>"
     return _page("Receipt", paid)
 
@@ -76,9 +76,9 @@ def _receipt(call: Call, ident: str) -> str:
 def _secure(call: Call, ident: str, fields: dict[str, str], *, posted: bool) -> tuple[str, str | None]:
     """The page and where to go from it. The client secret is the key to it, as at Stripe."""
     kind = "setup_intent" if ident.startswith("seti_") else "payment_intent"
-    intent = call.find(kind, ident)
+    intent = call.find(kind, ident, param="id")
     if fields.get(f"{kind}_client_secret") != intent["client_secret"]:
-        raise missing(kind, ident, f"{kind}_client_secret")
+        raise missing(kind, ident, f"{kind}_client_secret", named=True)
     if posted:
         success = fields.get("outcome") == "succeed"
         family = setup_intents if kind == "setup_intent" else confirmation

@@ -7,7 +7,8 @@ so what the sandbox does not do is refused rather than passed over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tallystick import money
@@ -74,13 +75,48 @@ def currency(value: Any, name: str) -> str:
     return code
 
 
+_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")
+
+
+def email(limit: int = 5000) -> Check:
+    """An e-mail address."""
+
+    def check(value: Any, name: str) -> str:
+        plain: str = text(limit)(value, name)
+        if _EMAIL.fullmatch(plain) is None:
+            raise invalid(f"Invalid email address: {plain}", param=name, code="email_invalid")
+        return plain
+
+    return check
+
+
+def descriptor(value: Any, name: str) -> str:
+    """What is shown on a statement: up to 22 characters that banks can show, a letter among them."""
+    plain: str = text(22)(value, name)
+    if set(plain) & set("<>\\'\"*"):
+        raise invalid(
+            "The statement descriptor can't contain any of the following characters: <, >, \\, ', \", *.",
+            param=name,
+        )
+    if not any(char.isalpha() for char in plain):
+        raise invalid("The statement descriptor must contain at least one letter.", param=name)
+    return plain
+
+
+def listed(words: Sequence[str]) -> str:
+    """``a``, ``a or b``, ``a, b, or c``: choices as Stripe's errors name them."""
+    if len(words) < 3:
+        return " or ".join(words)
+    return f"{', '.join(words[:-1])}, or {words[-1]}"
+
+
 def one_of(*choices: str) -> Check:
     """One of a few words."""
 
     def check(value: Any, name: str) -> str:
         plain = _plain(value, name)
         if plain not in choices:
-            raise invalid(f"Invalid {name}: must be one of {', '.join(choices)}", param=name)
+            raise invalid(f"Invalid {name}: must be one of {listed(choices)}", param=name)
         return plain
 
     return check
@@ -190,12 +226,12 @@ def created(value: Any, name: str) -> dict[str, int]:
 
 def _limit(value: Any, name: str) -> int:
     number = integer(value, name)
-    if not 1 <= number <= 100:
-        raise invalid(
-            "Invalid integer: limit must be between 1 and 100.",
-            param=name,
-            code="parameter_invalid_integer",
-        )
+    if number < 1:
+        problem = "This value must be greater than or equal to 1."
+        raise invalid(problem, param=name, code="parameter_invalid_integer")
+    if number > 100:
+        problem = f"This value must be less than or equal to 100 (it currently is '{number}')."
+        raise invalid(problem, param=name, code="parameter_invalid_integer")
     return number
 
 

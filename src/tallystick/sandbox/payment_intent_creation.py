@@ -26,6 +26,7 @@ def create(call: Call) -> Obj:
     shape.refuse_types(call)
     _check_confirming(params)
     intent = begin(call, params)
+    check_descriptor(intent, params)
     if params.get("confirm"):
         confirmation.confirm(call, intent, attempt(params))
     return intent
@@ -50,6 +51,17 @@ def _check_confirming(params: dict[str, Any]) -> None:
     for name in ("off_session", "error_on_requires_action", "return_url", "mandate_data", "mandate"):
         if name in params:
             raise invalid(f"You cannot provide `{name}` without setting `confirm` to true.", param=name)
+
+
+def check_descriptor(intent: Obj, sent: dict[str, Any]) -> None:
+    """Raises StripeError (400) for a whole descriptor where cards may pay: those take a suffix only."""
+    if sent.get("statement_descriptor") and "card" in intent["payment_method_types"]:
+        raise invalid(
+            "The statement_descriptor parameter is not supported for the payment_method_type `card`. To"
+            " continue supporting payment_method_type `card`, please pass in `statement_descriptor_suffix` or"
+            " remove the `statement_descriptor` parameter altogether.",
+            param="statement_descriptor",
+        )
 
 
 def attempt(params: dict[str, Any]) -> confirmation.Attempt:

@@ -17,6 +17,8 @@ from tallystick.sandbox.params import (
     clearable,
     created,
     currency,
+    descriptor,
+    email,
     integer,
     list_of,
     listing,
@@ -127,7 +129,7 @@ _SHARED: Final[dict[str, Check]] = {
     "payment_method_options": methods.OPTIONS,
     "payment_method_types": _types,
     "capture_method": one_of("automatic", "automatic_async", "manual"),
-    "receipt_email": clearable(text()),
+    "receipt_email": clearable(email()),
     "setup_future_usage": clearable(one_of("off_session", "on_session")),
     "shipping": clearable(SHIPPING),
 }
@@ -139,9 +141,9 @@ EDITABLE: Final[dict[str, Check]] = {
     "customer_account": unsupported("its customers are no accounts"),
     "description": clearable(text(1000)),
     "metadata": metadata,
-    "statement_descriptor": clearable(text(22)),
+    "statement_descriptor": clearable(descriptor),
     "payment_method_configuration": unsupported("its account has one configuration"),
-    "statement_descriptor_suffix": clearable(text(22)),
+    "statement_descriptor_suffix": clearable(descriptor),
     "transfer_group": clearable(text()),
 }
 PLAIN: Final = EDITABLE.keys() - {
@@ -218,8 +220,8 @@ CAPTURE: Final = Params(
         **destinations.CHANGED,
         "final_capture": boolean,
         "metadata": metadata,
-        "statement_descriptor": text(22),
-        "statement_descriptor_suffix": text(22),
+        "statement_descriptor": descriptor,
+        "statement_descriptor_suffix": descriptor,
     }
 )
 INCREMENT: Final = Params(
@@ -231,7 +233,7 @@ INCREMENT: Final = Params(
         "hooks": unsupported("it computes no taxes for PaymentIntents"),
         "metadata": metadata,
         "payment_details": _SHARED["payment_details"],
-        "statement_descriptor": text(22),
+        "statement_descriptor": descriptor,
     },
     required=("amount",),
 )

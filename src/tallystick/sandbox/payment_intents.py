@@ -85,6 +85,7 @@ def update(call: Call) -> Obj:
                     f" following statuses: {', '.join(OPEN)}.",
                     param=name,
                 )
+    creation.check_descriptor({**intent, **call.params}, call.params)
     values = _edited(call, intent)
     if intent["status"] in OPEN and "payment_method" in values:
         values["status"] = "requires_confirmation" if values["payment_method"] else "requires_payment_method"
@@ -166,6 +167,8 @@ def search_all(call: Call) -> Obj:
     """GET /v1/payment_intents/search."""
     return search.page(call, "payment_intent", "/v1/payment_intents/search", _SEARCHED)
 
+
+ACTIONS: Final = {confirmation.LAPSE: confirmation.lapse}
 
 ROUTES: Final = [
     Route("GET", "/v1/payment_intents/search", search_all, search.PARAMS),

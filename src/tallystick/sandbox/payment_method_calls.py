@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tallystick.sandbox import bank_accounts, payment_methods
-from tallystick.sandbox.errors import invalid, refused
+from tallystick.sandbox.errors import invalid, missing, refused
 from tallystick.sandbox.lists import page
 from tallystick.sandbox.params import (
     Params,
@@ -32,6 +32,15 @@ def retrieve(call: Call) -> Obj:
     return payment_methods.materialise(call, call.ids[0])
 
 
+def retrieve_of_customer(call: Call) -> Obj:
+    """GET /v1/customers/{id}/payment_methods/{id}: only what is saved to this customer."""
+    call.find("customer")
+    method = call.find("payment_method", call.ids[1], param="id")
+    if method["customer"] != call.ids[0]:
+        raise missing("PaymentMethod", method["id"], "id")
+    return method
+
+
 def update(call: Call) -> Obj:
     """POST /v1/payment_methods/{id}."""
     method, params = call.find("payment_method"), dict(call.params)
@@ -56,7 +65,9 @@ def update(call: Call) -> Obj:
     if bank_accounts.US in params:
         values[bank_accounts.US] = {**method[bank_accounts.US], **params[bank_accounts.US]}
     if "card" in params:
-        values["card"] = {**method["card"], **params["card"]}
+        card = {**method["card"], **params["card"]}
+        month, year = payment_methods.expiry(call, card["exp_month"], card["exp_year"])
+        values["card"] = {**card, "exp_month": month, "exp_year": year}
     previous = call.store.change(method, **values)
     if previous:
         call.emit("payment_method.updated", method, previous)
@@ -97,10 +108,13 @@ def list_all(call: Call) -> Obj:
 
 _LIST: Final = listing(customer=text(), type=text(), allow_redisplay=payment_methods.REDISPLAY)
 
+_OF_CUSTOMER: Final = listing(type=text(), allow_redisplay=payment_methods.REDISPLAY)
+
 ROUTES: Final = [
     Route("POST", "/v1/payment_methods", create, payment_methods.NEW),
     Route("GET", "/v1/payment_methods", list_all, _LIST),
-    Route("GET", "/v1/customers/{}/payment_methods", list_all, listing(type=text())),
+    Route("GET", "/v1/customers/{}/payment_methods", list_all, _OF_CUSTOMER),
+    Route("GET", "/v1/customers/{}/payment_methods/{}", retrieve_of_customer),
     Route("GET", "/v1/payment_methods/{}", retrieve),
     Route(
         "POST",

@@ -20,11 +20,7 @@ def store_card(call: Call, card: cards.TestCard, params: dict[str, Any], month: 
     """A new card; ``params`` are those of a new payment method."""
     shown = {
         "brand": card.brand,
-        "checks": {
-            "address_line1_check": None,
-            "address_postal_code_check": None,
-            "cvc_check": card.cvc_check,
-        },
+        "checks": _checks(card, params),
         "country": card.country,
         "display_brand": card.brand,
         "exp_month": month,
@@ -33,12 +29,26 @@ def store_card(call: Call, card: cards.TestCard, params: dict[str, Any], month: 
         "funding": card.funding,
         "generated_from": None,
         "last4": card.number[-4:],
-        "networks": {"available": [card.brand], "preferred": None},
+        "networks": {"available": [*filter(None, (card.co_brand, card.brand))], "preferred": None},
         "regulated_status": "unregulated",
         "three_d_secure_usage": {"supported": True},
         "wallet": None,
     }
     return _store(call, "card", shown, card.number, params)
+
+
+def _checks(card: cards.TestCard, params: dict[str, Any]) -> Obj:
+    """What the issuer says to the CVC and the address; it checks only what it is sent."""
+    address = params.get("billing_details", {}).get("address") or {}
+    fields = params.get("card", {})
+    shown: Obj = {}
+    for name, part in (("line1", "line1"), ("zip", "postal_code")):
+        failed = "unchecked" if "unchecked" in card.checks else "fail" if name in card.checks else "pass"
+        shown[f"address_{part}_check"] = failed if address.get(part) else None
+    # One of Stripe's own ids or tokens stands for a card that was entered with its CVC.
+    sent = "cvc" in fields or "number" not in fields
+    shown["cvc_check"] = ("fail" if "cvc" in card.checks else "pass") if sent else None
+    return shown
 
 
 def store_account(call: Call, account: bank_accounts.TestAccount, params: dict[str, Any]) -> Obj:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from tallystick.sandbox import bank_accounts, cards, payment_method_shape
+from tallystick.sandbox import bank_accounts, cards, declines, payment_method_shape
 from tallystick.sandbox.errors import StripeError, invalid, missing, refused
 from tallystick.sandbox.params import (
     ADDRESS,
     Params,
     clearable,
+    email,
     exactly_one,
     integer,
     metadata,
@@ -26,7 +27,7 @@ TABLES: Final = [TableSpec("payment_method", "PaymentMethod", indexes=("customer
 BILLING: Final = Params(
     {
         "address": clearable(ADDRESS),
-        "email": clearable(text()),
+        "email": clearable(email()),
         "name": clearable(text()),
         "phone": clearable(text()),
         "tax_id": clearable(text()),
@@ -94,14 +95,26 @@ def make(call: Call, params: dict[str, Any]) -> Obj:
             raise invalid(
                 f"Missing required param: card[{name}].", param=f"card[{name}]", code="parameter_missing"
             )
-    month, year = sent["exp_month"], sent["exp_year"]
+    if not _cvc_fits(card, sent.get("cvc")):
+        raise _card_refused("Your card's security code is invalid.", "invalid_cvc", "cvc")
+    month, year = expiry(call, sent["exp_month"], sent["exp_year"])
+    return payment_method_shape.store_card(call, card, params, month, year)
+
+
+def _cvc_fits(card: cards.TestCard, cvc: str | None) -> bool:
+    lengths = (3, 4) if card.brand == "amex" else (3,)
+    return cvc is None or (cvc.isdecimal() and len(cvc) in lengths)
+
+
+def expiry(call: Call, month: int, year: int) -> tuple[int, int]:
+    """Month and whole year of a card that has not expired; raises StripeError (402) for any other."""
     year += 2000 if year < 100 else 0
     today = datetime.fromtimestamp(call.now, UTC)
     if not 1 <= month <= 12:
         raise _card_refused("Your card's expiration month is invalid.", "invalid_expiry_month", "exp_month")
-    if (year, month) < (today.year, today.month):
+    if not (today.year, today.month) <= (year, month) <= (today.year + 50, 12):
         raise _card_refused("Your card's expiration year is invalid.", "invalid_expiry_year", "exp_year")
-    return payment_method_shape.store_card(call, card, params, month, year)
+    return month, year
 
 
 def _make_account(call: Call, kind: str, sent: dict[str, Any], params: dict[str, Any]) -> Obj:
@@ -201,7 +214,7 @@ def spent() -> StripeError:
     )
 
 
-def declined(decline: cards.Decline, *, param: str | None = None, **fields: Any) -> StripeError:
+def declined(decline: declines.Decline, *, param: str | None = None, **fields: Any) -> StripeError:
     """402: the issuer refuses."""
     return StripeError(
         402,

@@ -92,6 +92,7 @@ def reverse(call: Call) -> Obj:
         call, -payout["amount"], payout["currency"], call.params, original_payout=payout["id"]
     )
     previous = call.store.change(payout, reversed_by=reversal["id"])
+    call.sandbox.timers.take(payouts.FAIL, payout["id"])  # its money is on the way back already
     payouts.begin(call, reversal)
     call.emit("payout.updated", payout, previous)
     return reversal

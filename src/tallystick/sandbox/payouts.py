@@ -168,8 +168,9 @@ def advance(call: Call, ident: str) -> None:
 
 def fail(call: Call, payout: Obj, code: str = "could_not_process") -> None:
     """The bank refuses a payout, also one that counts as paid: the money comes back."""
-    if payout["status"] not in ("pending", "in_transit", "paid"):
-        raise refused(f"This payout has a status of {payout['status']}; it cannot fail.")
+    if payout["status"] not in ("pending", "in_transit", "paid") or payout["reversed_by"]:
+        status = "reversed" if payout["reversed_by"] else payout["status"]
+        raise refused(f"This payout has a status of {status}; it cannot fail.")
     call.sandbox.timers.take(ADVANCE, payout["id"])
     call.sandbox.timers.take(FAIL, payout["id"])
     before = book(call, payout, "payout_failure", payout["amount"], "failure_balance_transaction")

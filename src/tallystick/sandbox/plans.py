@@ -29,7 +29,7 @@ def _find(call: Call) -> Obj:
     """The recurring price that the plan id in the path names."""
     price = call.store.get("price", call.ids[0])
     if price is None or price["recurring"] is None:
-        raise missing("plan", call.ids[0], "plan")
+        raise missing("plan", call.ids[0], "plan", named=True)
     return price
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from tallystick.sandbox import (
     refunds,
 )
-from tallystick.sandbox.errors import refused
+from tallystick.sandbox.errors import missing, refused
 from tallystick.sandbox.lists import page
 from tallystick.sandbox.params import (
     Check,
@@ -28,13 +28,23 @@ from tallystick.sandbox.store import Obj
 
 
 def retrieve(call: Call) -> Obj:
-    """GET /v1/refunds/{id}."""
-    return call.find("refund")
+    """GET /v1/refunds/{id} and, the older way, /v1/charges/{id}/refunds/{id}."""
+    return _named(call)
+
+
+def _named(call: Call) -> Obj:
+    """The refund in the path, below its charge or by itself."""
+    if len(call.ids) == 1:
+        return call.find("refund")
+    charge, refund = call.find("charge"), call.find("refund", call.ids[1], param="id")
+    if refund["charge"] != charge["id"]:
+        raise missing("refund", refund["id"], "id")
+    return refund
 
 
 def update(call: Call) -> Obj:
-    """POST /v1/refunds/{id}: metadata only."""
-    refund = call.find("refund")
+    """POST /v1/refunds/{id} and /v1/charges/{id}/refunds/{id}: metadata only."""
+    refund = _named(call)
     if "metadata" in call.params:
         merged = merged_metadata(refund["metadata"], call.params["metadata"])
         previous = call.store.change(refund, metadata=merged)
@@ -88,4 +98,6 @@ ROUTES: Final = [
     Route("POST", "/v1/refunds/{}", update, Params({"metadata": metadata})),
     Route("POST", "/v1/refunds/{}/cancel", cancel),
     Route("GET", "/v1/charges/{}/refunds", list_all, listing()),
+    Route("GET", "/v1/charges/{}/refunds/{}", retrieve),
+    Route("POST", "/v1/charges/{}/refunds/{}", update, Params({"metadata": metadata})),
 ]

@@ -78,10 +78,17 @@ def confirm_with(call: Call, intent: Obj, params: dict[str, Any]) -> None:
             code="setup_intent_invalid_parameter",
         )
     card = payment_methods.card_of(call, method)
-    if card.authentication:
+    if _needs_authentication(intent, card):
         _ask(call, intent, params)
         return
     _finish(call, intent, method, card, params.get("mandate_data"))
+
+
+def _needs_authentication(intent: Obj, card: cards.TestCard) -> bool:
+    if card.authentication == "if_asked":
+        asked = intent["payment_method_options"].get("card", {}).get("request_three_d_secure")
+        return asked in ("any", "challenge")
+    return card.authentication in ("always", "unless_set_up")
 
 
 def _ask(call: Call, intent: Obj, params: dict[str, Any]) -> None:

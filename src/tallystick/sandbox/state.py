@@ -238,12 +238,14 @@ class Call:
         return versions.since(self.version, start)
 
     def find(self, kind: str, ident: str | None = None, *, param: str | None = None) -> Obj:
-        """An object by id (default: the one in the path); raises 404 ``resource_missing``."""
+        """An object by id (default: the one in the path); raises ``resource_missing`` (404 or 400)."""
         wanted = self.ids[0] if ident is None else ident
         obj = self.store.get(kind, wanted)
         if obj is None:
+            in_path = "intent" if kind in ("payment_intent", "setup_intent") else "id"
             noun = self.store.tables[kind].spec.noun
-            raise missing(noun, wanted, param or ("id" if ident is None else kind))
+            name = param or (in_path if ident is None else kind)
+            raise missing(noun, wanted, name, named=wanted in self.ids)
         return obj
 
     def emit(self, kind: str, obj: Obj, previous: Obj | None = None, *, account: str | None = None) -> None:

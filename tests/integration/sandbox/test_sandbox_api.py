@@ -69,14 +69,39 @@ async def test_old_versions_have_old_shapes(raw: Raw, sdk: Sdk) -> None:
     assert (old["invoice"], "payment_record" in old, "payment_record" in new) == (None, False, True)
 
 
+PM, EMAIL, WHOLE, MONTH = "payment_method", "receipt_email", "statement_descriptor", "exp_month"
+CARD = {
+    "type": "card",
+    "card[number]": "4242424242424242",
+    "card[exp_month]": "1",
+    "card[exp_year]": "2040",
+}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "data", "status", "code", "param"),
     [
         ("GET", "/v1/nonsense", None, 404, None, None),
         ("PUT", "/v1/customers", None, 404, None, None),
         ("GET", "/v1/charges/ch_none", None, 404, "resource_missing", "id"),
-        ("GET", "/v1/charges?starting_after=ch_none", None, 404, "resource_missing", "starting_after"),
-        ("POST", "/v1/refunds", {"charge": "ch_none"}, 404, "resource_missing", "charge"),
+        ("GET", "/v1/payment_intents/pi_none", None, 404, "resource_missing", "intent"),
+        ("POST", "/v1/payment_methods/pm_none/attach", {"customer": "cus_x"}, 404, "resource_missing", PM),
+        ("POST", "/v1/customers", {"email": "ada"}, 400, "email_invalid", "email"),
+        ("POST", "/v1/payment_intents", {**CREATE, "receipt_email": "a b@c"}, 400, "email_invalid", EMAIL),
+        ("POST", "/v1/payment_intents", {**CREATE, "statement_descriptor": "A SHOP"}, 400, None, WHOLE),
+        ("POST", "/v1/payment_intents", {**CREATE, f"{WHOLE}_suffix": "12345"}, 400, None, f"{WHOLE}_suffix"),
+        ("POST", "/v1/payment_intents", {**CREATE, f"{WHOLE}_suffix": "A<B"}, 400, None, f"{WHOLE}_suffix"),
+        ("POST", "/v1/payment_methods", {**CARD, "card[cvc]": "99"}, 402, "invalid_cvc", "cvc"),
+        (
+            "POST",
+            "/v1/payment_methods",
+            {**CARD, "card[exp_month]": "0"},
+            402,
+            "invalid_expiry_month",
+            MONTH,
+        ),
+        ("GET", "/v1/charges?starting_after=ch_none", None, 400, "resource_missing", "starting_after"),
+        ("POST", "/v1/refunds", {"charge": "ch_none"}, 400, "resource_missing", "charge"),
         ("POST", "/v1/refunds", {}, 400, None, "charge"),
         ("POST", "/v1/payment_intents", {"amount": "2000"}, 400, "parameter_missing", "currency"),
         ("POST", "/v1/payment_intents", {**CREATE, "x": "1"}, 400, "parameter_unknown", "x"),
@@ -122,7 +147,7 @@ async def test_old_versions_have_old_shapes(raw: Raw, sdk: Sdk) -> None:
             "POST",
             "/v1/payment_intents",
             {**CREATE, "customer": "cus_none"},
-            404,
+            400,
             "resource_missing",
             "customer",
         ),
@@ -159,6 +184,23 @@ async def test_what_is_refused(
         assert (error.get("code"), error.get("param")) == (code, param)
         assert error["request_log_url"]
         assert ("doc_url" in error) == (code is not None)
+
+
+async def test_how_errors_name_choices_and_bounds(raw: Raw) -> None:
+    for path, told in (
+        ("/v1/charges?limit=0", "This value must be greater than or equal to 1."),
+        ("/v1/charges?limit=101", "This value must be less than or equal to 100 (it currently is '101')."),
+        ("/v1/topups?status=x", "Invalid status: must be one of canceled, failed, pending, or succeeded"),
+    ):
+        status, body, _ = await raw("GET", path)
+        assert (status, body["error"]["message"]) == (400, told)
+    status, body, _ = await raw("POST", "/v1/setup_intents", {"usage": "x"})
+    assert body["error"]["message"] == "Invalid usage: must be one of off_session or on_session"
+
+
+async def test_a_version_that_is_none(raw: Raw) -> None:
+    status, body, _ = await raw("GET", "/v1/balance", headers={"Stripe-Version": "newest"})
+    assert (status, body["error"]["message"]) == (400, "Invalid Stripe API version: newest")
 
 
 async def test_expanding_what_cannot_be(raw: Raw) -> None:
