@@ -70,7 +70,10 @@ class Settings(BaseModel):
     _files: dict[str, str] = PrivateAttr(default_factory=dict)
 
     database_pool_size: int = Field(10, ge=1, description="Connections to PostgreSQL a process keeps")
-    database_timeout_s: float = Field(5.0, gt=0, description="Longest wait for a connection")
+    database_timeout_s: float = Field(5.0, gt=0, description="Longest wait for PostgreSQL to connect")
+    database_wait_s: float = Field(
+        10.0, gt=0, description="Longest wait for one of the connections to be free, then 503"
+    )
     stripe_timeout_s: float = Field(20.0, gt=0, description="Longest wait for an answer from Stripe")
     stripe_connect_timeout_s: float = Field(5.0, gt=0, description="Longest wait for a connection to Stripe")
     stripe_max_retries: int = Field(2, ge=0, description="Retries of a call to Stripe")

@@ -53,7 +53,7 @@ def open_engine(settings: Settings, *, patient: bool = False) -> AsyncEngine:
         url.set(drivername="postgresql+asyncpg", query=query),
         pool_size=settings.database_pool_size,
         max_overflow=0,
-        pool_timeout=settings.database_timeout_s,
+        pool_timeout=settings.database_wait_s,
         hide_parameters=True,  # errors go to logs and dead letters, where client secrets must not
         connect_args={
             "timeout": settings.database_timeout_s,

@@ -133,7 +133,7 @@ async def test_past_the_wait_the_key_is_in_use(database_url: str, valkey: Embedd
 
 
 async def test_waiting_holds_no_connection(database_url: str, valkey: EmbeddedValkey) -> None:
-    async with open_face(database_url, valkey, database_pool_size=2, database_timeout_s=1.0) as face:
+    async with open_face(database_url, valkey, database_pool_size=2, database_wait_s=1.0) as face:
         await face.fault(action="delay", path=INTENTS, method="POST", seconds=1.0)
         same = [asyncio.create_task(face.post("/payments", ORDER, key="k")) for _ in range(20)]
         await face.begun("idempotency_keys")
