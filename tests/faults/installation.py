@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ class Installation:
 
     async def start_api(self) -> Process:
         """Start an API process on the socket; returns when it answers."""
-        process = self._spawn("api", "serve", "--fd", str(self._sock.fileno()))
+        process = self._spawn("api", "-m", "tallystick", "serve", "--fd", str(self._sock.fileno()))
         async with aiohttp.ClientSession() as session:
 
             async def answers() -> bool:
@@ -128,9 +128,19 @@ class Installation:
             await until(answers)
         return process
 
-    def start_worker(self) -> Process:
-        """Start a worker process; its work shows when it has come up."""
-        return self._spawn("worker", "worker")
+    def start_worker(self, *, unknown_types: Sequence[str] = ()) -> Process:
+        """Start a worker process; its work shows when it has come up.
+
+        With ``unknown_types`` it is one of an older version, which had no rules for them.
+        """
+        if not unknown_types:
+            return self._spawn("worker", "-m", "tallystick", "worker")
+        program = (
+            "import sys; from tallystick.events.catalog import EVENTS; from tallystick.cli import main\n"
+            f"for name in {list(unknown_types)!r}: del EVENTS[name]\n"
+            "sys.argv[1:] = ['worker']; main()"
+        )
+        return self._spawn("worker", "-c", program)
 
     async def stop(self, process: Process) -> int:
         """SIGTERM; the exit code."""
@@ -202,7 +212,7 @@ class Installation:
         log = os.open(self.folder / f"{name}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             process = spawn(
-                [sys.executable, "-m", "tallystick", *arguments],
+                [sys.executable, *arguments],
                 death_signal=signal.SIGKILL,
                 account=None,
                 cwd=self.folder,

@@ -41,9 +41,9 @@ async def kill_within_the_burst(
 
 @pytest.mark.parametrize(
     ("events", "kills"),
-    [pytest.param(400, 4, id="short"), pytest.param(2000, 20, id="long", marks=pytest.mark.long)],
+    [pytest.param(400, 4, id="short"), pytest.param(5000, 50, id="long", marks=pytest.mark.long)],
 )
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 async def test_a_worker_killed_in_the_middle_of_a_burst(
     install: Install, databases: Databases, events: int, kills: int
 ) -> None:
