@@ -119,6 +119,7 @@ EXPANDABLE: Final[dict[str, frozenset[str]]] = {
         ("balance_transaction", "destination_payment_refund", "source_refund", "transfer")
     ),
     "dispute": frozenset(("charge", "payment_intent")),
+    "radar.early_fraud_warning": frozenset(("charge", "payment_intent")),
     "mandate": frozenset(("on_behalf_of", "payment_method")),
     "payout": frozenset(
         (

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import stripe
-from tests.integration.sandbox.support import Raw, Sdk
+from tests.integration.sandbox.support import Raw, Receiver, Sdk
 from tests.integration.sandbox.test_sandbox_payments import NO_REDIRECT, happened, pay
 
 from tallystick.sandbox import cards
@@ -217,3 +217,23 @@ async def test_a_payout_that_is_reversed_does_not_fail_as_well(sdk: Sdk, raw: Ra
     assert (await sdk("payouts.retrieve", payout.id)).status == "paid"
     entries = (await sdk("balance_transactions.list", {"source": payout.id})).data
     assert [entry.amount for entry in entries] == [-500]
+
+
+async def test_an_early_fraud_warning(sdk: Sdk, raw: Raw, hooked: Receiver) -> None:
+    intent = await pay(sdk, "pm_card_createIssuerFraudRecord")
+    await raw.control("POST", "settle")
+    await hooked.until("radar.early_fraud_warning.created")
+    asked = {"payment_intent": intent.id, "expand": ["data.charge"]}
+    (warning,) = (await sdk("radar.early_fraud_warnings.list", asked)).data
+    assert (warning.actionable, warning.charge.id) == (True, intent.latest_charge)
+    await sdk("refunds.create", {"payment_intent": intent.id, "amount": 100})
+    assert (await sdk("radar.early_fraud_warnings.retrieve", warning.id)).actionable
+    await sdk("refunds.create", {"payment_intent": intent.id})
+    await hooked.until("radar.early_fraud_warning.updated")
+    assert not (await sdk("radar.early_fraud_warnings.retrieve", warning.id)).actionable
+
+    disputed = await pay(sdk, "pm_card_createIssuerFraudRecord")
+    await raw.control("POST", "settle")
+    await raw.control("POST", "disputes", {"charge": disputed.latest_charge})
+    (warning,) = (await sdk("radar.early_fraud_warnings.list", {"charge": disputed.latest_charge})).data
+    assert not warning.actionable
