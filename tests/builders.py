@@ -198,6 +198,33 @@ class StripeStory:
         self.refunds[made["id"]] = made
         return made
 
+    def dispute(self, charge: Json, course: list[str]) -> Json:
+        """A dispute that goes through these statuses; what it moves is for balance transactions to say."""
+        number = next(self._numbers)
+        made = {
+            "id": f"du_{number:06d}",
+            "object": "dispute",
+            "status": course[0],
+            "amount": charge["amount_captured"],
+            "currency": charge["currency"],
+            "created": START + number,
+            "livemode": False,
+            "charge": charge["id"],
+            "payment_intent": charge["payment_intent"],
+            "reason": "fraudulent",
+            "evidence_details": {"due_by": START + 777_600, "has_evidence": False, "submission_count": 0},
+            "is_charge_refundable": course[0].startswith("warning_"),
+            "metadata": {},
+        }
+        self.event("charge.dispute.created", made)
+        for status in course[1:-1]:
+            made["status"] = status
+            self.event("charge.dispute.updated", made)
+        if len(course) > 1:
+            made["status"] = course[-1]
+            self.event("charge.dispute.closed", made)
+        return made
+
     def update_refund(self, charge: Json, refund: Json, status: str) -> None:
         """A refund comes to its end; a failed one brings the money back."""
         refund["status"] = status

@@ -133,6 +133,7 @@ def incoming(event: Json) -> IncomingEvent:
 _PICTURES = {
     "payments": "SELECT to_jsonb(p) - 'updated_at' FROM payments p ORDER BY id",
     "refunds": "SELECT to_jsonb(r) - 'updated_at' FROM refunds r ORDER BY id",
+    "disputes": "SELECT to_jsonb(d) - 'updated_at' FROM disputes d ORDER BY id",
     "ledger": """
         SELECT jsonb_build_array(t.effect_key, encode(t.digest, 'hex'), least(t.occurred_at,
                (SELECT min(d.occurred_at) FROM effect_dates d WHERE d.transaction_id = t.id)))

@@ -34,6 +34,16 @@ PAYMENTS = st.fixed_dictionaries(
             ["open", "canceled", "succeeded", "captured", "captured in part", "authorised", "let go"]
         ),
         "refunds": REFUNDS,
+        "dispute": st.sampled_from(
+            [
+                [],
+                ["needs_response"],
+                ["needs_response", "under_review", "won"],
+                ["needs_response", "lost"],
+                ["warning_needs_response", "needs_response", "under_review", "lost"],
+                ["warning_needs_response", "warning_closed"],
+            ]
+        ),
     }
 )
 
@@ -50,6 +60,8 @@ def tell(payments: list[dict[str, Any]], api_version: str) -> StripeStory:
             story.require_action(intent)
         if charge := _end(story, intent, payment["end"]):
             _refund(story, charge, payment["refunds"], ours=payment["ours"])
+            if payment["dispute"]:
+                story.dispute(charge, payment["dispute"])
     return story
 
 

@@ -30,6 +30,7 @@ from tallystick.api.choices import (
     RefundReason,
     SetupFutureUsage,
 )
+from tallystick.api.disputes import Dispute
 from tallystick.ledger.statements import PostedTransaction
 from tallystick.payments import reading
 from tallystick.payments.status import PaymentStatus, RefundStatus
@@ -61,6 +62,9 @@ Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
     Field(description="Keys must not begin with tallystick_", max_length=METADATA_KEYS),
 ]
+MetadataChange = (
+    Annotated[dict[MetadataKey, MetadataValue | Unset | None], Field(max_length=METADATA_KEYS)] | Unset | None
+)
 Currency = Annotated[
     str,
     _text(16),
@@ -137,11 +141,7 @@ class UpdatePayment(_In):
     """What to change; an empty text or null unsets a field or a metadata key, for metadata all of it."""
 
     description: Description | Unset | None = None
-    metadata: (
-        Annotated[dict[MetadataKey, MetadataValue | Unset | None], Field(max_length=METADATA_KEYS)]
-        | Unset
-        | None
-    ) = Field(None, examples=[{"order": "1042", "old": ""}])
+    metadata: MetadataChange = Field(None, examples=[{"order": "1042", "old": ""}])
     receipt_email: Email | Unset | None = None
     statement_descriptor: StatementDescriptor | Unset | None = None
     statement_descriptor_suffix: StatementDescriptor | Unset | None = None
@@ -170,6 +170,18 @@ class CapturePayment(_In):
     """How much to capture; without an amount, all that can be."""
 
     amount: MinorUnits | None = None
+
+
+class UpdateRefund(_In):
+    """What to change; an empty text or null unsets a metadata key, or all metadata."""
+
+    metadata: MetadataChange = Field(None, examples=[{"case": "77", "old": ""}])
+
+    def change(self) -> dict[str, str | None] | None:
+        """The pairs that were sent; None where all are to be unset."""
+        if self.metadata == "" or (self.metadata is None and "metadata" in self.model_fields_set):
+            return None
+        return dict(self.metadata or {})
 
 
 class CancelPayment(_In):
@@ -293,9 +305,10 @@ class LedgerTransaction(BaseModel):
 
 
 class PaymentInFull(Payment):
-    """A payment with its refunds and all that it did to the ledger."""
+    """A payment with its refunds, its disputes and all that it did to the ledger."""
 
     refunds: list[Refund]
+    disputes: list[Dispute]
     ledger: list[LedgerTransaction]
 
 
@@ -303,6 +316,14 @@ class PaymentPage(BaseModel):
     """Payments, newest first."""
 
     data: list[Payment]
+    has_more: bool
+    next_cursor: str | None
+
+
+class RefundPage(BaseModel):
+    """Refunds, newest first."""
+
+    data: list[Refund]
     has_more: bool
     next_cursor: str | None
 

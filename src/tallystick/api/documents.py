@@ -17,6 +17,7 @@ from tallystick.api.api_keys import api_key_routes
 from tallystick.api.auth import Gate
 from tallystick.api.dead_letters import dead_letter_routes
 from tallystick.api.description import description
+from tallystick.api.disputes import dispute_routes
 from tallystick.api.events import event_routes
 from tallystick.api.health import health_routes
 from tallystick.api.ledger import ledger_routes
@@ -55,6 +56,7 @@ def build_api(app: App) -> FastAPI:
     api.state.routers = [
         payment_routes(app, gate),
         refund_routes(app, gate),
+        dispute_routes(app, gate),
         ledger_routes(app, gate),
         event_routes(app, gate),
         dead_letter_routes(app, gate),

@@ -10,8 +10,10 @@ from starlette.responses import Response
 
 from tallystick.api import bodies
 from tallystick.api.auth import Gate
+from tallystick.api.disputes import Dispute
 from tallystick.api.idempotent import Once
 from tallystick.api.keys import Scope
+from tallystick.api.lists import METADATA, Created, Cursor, Limit, Word, metadata_of
 from tallystick.api.routing import AT_STRIPE, guarded_router, json_answer, needs
 from tallystick.app import App
 from tallystick.db.session import autocommit
@@ -27,7 +29,9 @@ from tallystick.errors import (
 from tallystick.idempotency import Claim
 from tallystick.ledger.statements import transactions_of_payments
 from tallystick.payments import commands, creating, reading, refunding
+from tallystick.payments.disputes import disputes_of
 from tallystick.payments.outcomes import PaymentDeclinedError
+from tallystick.payments.status import PaymentStatus
 
 _CHANGES: Final = (*AT_STRIPE, InvalidStateError)
 _PAYS: Final = (*_CHANGES, InvalidAmountError, CardDeclinedError, CustomerAuthenticationRequiredError)
@@ -43,17 +47,28 @@ def payment_routes(app: App, gate: Gate) -> APIRouter:
 
 
 def _add_reading(router: APIRouter, app: App) -> None:
-    @router.get("/payments", response_model=bodies.PaymentPage, openapi_extra=needs(Scope.PAYMENTS_READ))
+    @router.get(
+        "/payments",
+        response_model=bodies.PaymentPage,
+        openapi_extra={**needs(Scope.PAYMENTS_READ), **METADATA},
+    )
     async def list_payments(
-        limit: Annotated[int, Query(ge=1, le=100)] = 20,
-        cursor: Annotated[str | None, Query(max_length=400)] = None,
+        *,
+        request: Request,
+        created: Created,
+        status: PaymentStatus | None = None,
+        customer: Annotated[Word | None, Query(description="Stripe's id of the customer")] = None,
+        currency: Annotated[str | None, Query(pattern="^[a-z]{3}$")] = None,
+        limit: Limit = 20,
+        cursor: Cursor = None,
     ) -> Response:
         """Payments, newest first."""
+        narrowed = reading.PaymentFilter(status, customer, currency, created, metadata_of(request))
         async with autocommit(app.engine) as connection:
-            page = await reading.list_payments(connection, limit=limit, cursor=cursor)
+            page = await reading.list_payments(connection, narrowed, limit=limit, cursor=cursor)
         return json_answer(
             bodies.PaymentPage(
-                data=[bodies.Payment.of(payment) for payment in page.payments],
+                data=[bodies.Payment.of(payment) for payment in page.items],
                 has_more=page.next_cursor is not None,
                 next_cursor=page.next_cursor,
             )
@@ -63,16 +78,18 @@ def _add_reading(router: APIRouter, app: App) -> None:
         "/payments/{id}", response_model=bodies.PaymentInFull, openapi_extra=needs(Scope.PAYMENTS_READ)
     )
     async def get_payment(id: str) -> Response:  # noqa: A002 - the name of the path parameter
-        """A payment with its refunds and its ledger transactions."""
+        """A payment with its refunds, its disputes and its ledger transactions."""
         async with autocommit(app.engine) as connection:
             payment = await reading.get_payment(connection, id)
             refunds = await reading.refunds_of(connection, payment)
+            disputes = await disputes_of(connection, payment.names)
             ledger = await transactions_of_payments(connection, payment.names)
         return json_answer(
             bodies.PaymentInFull.of(
                 payment,
                 secret=True,
                 refunds=[bodies.Refund.of(refund) for refund in refunds],
+                disputes=[Dispute.of(dispute) for dispute in disputes],
                 ledger=bodies.ledger_of(ledger),
             )
         )

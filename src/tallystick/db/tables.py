@@ -115,6 +115,21 @@ payments = Table(
     _one_of("origin", "api", "adopted"),
     CheckConstraint("amount >= 0 AND amount_capturable >= 0 AND amount_captured >= 0", name="amounts"),
     Index("ix_payments_created_at_id", "created_at", "id"),
+    Index("ix_payments_status_created_at_id", "status", "created_at", "id"),
+    Index("ix_payments_currency_created_at_id", "currency", "created_at", "id"),
+    Index(
+        "ix_payments_customer_created_at_id",
+        "customer",
+        "created_at",
+        "id",
+        postgresql_where=text("customer IS NOT NULL"),
+    ),
+    # without the key that every payment has for itself alone
+    Index(
+        "ix_payments_metadata",
+        text("(metadata - 'tallystick_payment'::text) jsonb_path_ops"),
+        postgresql_using="gin",
+    ),
 )
 
 # payment_id is no foreign key: a refund's event may arrive before any event of its payment (docs/adr/0003).
@@ -138,6 +153,34 @@ refunds = Table(
     _one_of("status", *REFUND_STATUSES),
     CheckConstraint("amount > 0", name="amount"),
     Index("ix_refunds_payment_id", "payment_id"),
+    Index("ix_refunds_created_at_id", "created_at", "id"),
+)
+
+# The id is Stripe's: a dispute never begins here. payment_id is no foreign key, as in refunds.
+disputes = Table(
+    "disputes",
+    metadata,
+    _id(primary_key=True),
+    _id("payment_id", nullable=False),
+    Column("status", Text, nullable=False),  # Stripe's word, also one of tomorrow
+    Column("state_order", Text(collation="C"), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("livemode", Boolean, nullable=False),
+    Column("reason", Text),
+    Column("network_reason_code", Text),
+    _at("evidence_due_at"),
+    Column("has_evidence", Boolean, nullable=False),
+    Column("submission_count", Integer, nullable=False),
+    Column("charge_refundable", Boolean, nullable=False),
+    _id("stripe_payment_intent"),
+    _id("stripe_charge"),
+    Column("metadata", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    _at("created_at", nullable=False),
+    _at("updated_at", now=True),
+    CheckConstraint("amount >= 0", name="amount"),
+    Index("ix_disputes_payment_id", "payment_id"),
+    Index("ix_disputes_created_at_id", "created_at", "id"),
 )
 
 # Bodies of events that were processed long ago, by the block. See pipeline/archives.py.

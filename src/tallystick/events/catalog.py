@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from tallystick.events.charges import on_charge
+from tallystick.events.disputes import on_dispute
 from tallystick.events.invoices import on_invoice
 from tallystick.events.payment_intents import on_payment_intent
 from tallystick.events.payouts import on_payout
@@ -36,6 +37,11 @@ _SPECS: Final = (
     EventSpec("refund.created", on_refund, "money goes back"),
     EventSpec("refund.updated", on_refund, "a refund changed"),
     EventSpec("refund.failed", on_refund, "the money came back to us"),
+    EventSpec("charge.dispute.created", on_dispute, "the customer disputes a charge, or their bank asks"),
+    EventSpec("charge.dispute.updated", on_dispute, "a dispute changed"),
+    EventSpec("charge.dispute.funds_withdrawn", on_dispute, "the disputed amount is taken"),
+    EventSpec("charge.dispute.funds_reinstated", on_dispute, "the disputed amount is given back"),
+    EventSpec("charge.dispute.closed", on_dispute, "a dispute is decided"),
     EventSpec("payout.created", on_payout, "a notice: Stripe sends money to the bank"),
     EventSpec("payout.paid", on_payout, "a notice: a payout should have arrived"),
     EventSpec("payout.failed", on_payout, "a notice: a payout came back"),

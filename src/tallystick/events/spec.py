@@ -1,8 +1,9 @@
 """What a rule gets and what it gives back. Pure.
 
 A rule is a function of one Stripe event and of stored facts. It returns Effects: ledger transactions,
-reports about payments and refunds, notices, balance transactions to fetch, and questions that Stripe still
-has to answer. It reads no mutable state, so any order and any repetition of events ends in the same books.
+reports about payments, refunds and disputes, notices, balance transactions to fetch, and questions that
+Stripe still has to answer. It reads no mutable state, so any order and any repetition of events ends in the
+same books.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from tallystick.errors import PayloadError
 from tallystick.ledger.entries import LedgerTransaction
 from tallystick.outbox.notices import Notice
+from tallystick.payments.dispute_reports import DisputeReport
 from tallystick.payments.reports import PaymentReport, RefundReport
 from tallystick.stripe_gateway.payloads import JsonObject
 
@@ -88,6 +90,7 @@ class Effects:
     transactions: tuple[LedgerTransaction, ...] = ()
     payments: tuple[PaymentReport, ...] = ()
     refunds: tuple[RefundReport, ...] = ()
+    disputes: tuple[DisputeReport, ...] = ()
     notices: tuple[Notice, ...] = ()
     balance_transactions: tuple[BalanceTransactionSeen, ...] = ()
     """To be posted by the settlement puller, which fetches those without a body."""

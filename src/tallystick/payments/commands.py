@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -14,6 +14,7 @@ from tallystick.payments import calls
 from tallystick.payments.calls import STRIPE_KEEPS_KEYS, Action, StripeCall
 from tallystick.payments.creating import FutureUsage
 from tallystick.payments.outcomes import (
+    UNSET,
     check_metadata,
     given,
     raise_as_it_stands,
@@ -24,9 +25,6 @@ from tallystick.payments.outcomes import (
 from tallystick.payments.reading import Payment, get_payment
 from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, UnavailableError
 from tallystick.stripe_gateway.client import StripeGateway
-
-UNSET: Final = ""
-"""How Stripe is told to unset a field."""
 
 
 async def update(

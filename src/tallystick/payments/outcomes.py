@@ -10,6 +10,7 @@ brings the result.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, NoReturn
 
@@ -40,6 +41,9 @@ from tallystick.stripe_gateway.payloads import PaymentIntent
 
 NEVER_MADE: Final = "never_made"
 """Why a payment or refund ended of which Stripe, when it could be asked again, knew nothing."""
+
+UNSET: Final = ""
+"""How Stripe is told to unset a field."""
 
 _FORGET: Final = text("""
 DELETE FROM payments WHERE id = :id AND status = 'unknown' AND stripe_payment_intent IS NULL
@@ -85,7 +89,7 @@ def still_unknown(
     return error
 
 
-def check_metadata(metadata: dict[str, str]) -> None:
+def check_metadata(metadata: Mapping[str, str | None]) -> None:
     """Refuse the keys that are ours; raises InvalidRequestError."""
     if ours := [name for name in metadata if name.startswith(OUR_METADATA)]:
         raise InvalidRequestError(

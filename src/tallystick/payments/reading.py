@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, func, select, tuple_
+from sqlalchemy import Row, Select, cast, func, literal_column, select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tallystick.db.cursors import cursor_at, read_cursor
 from tallystick.db.tables import payments, refunds
 from tallystick.errors import NotFoundError
+from tallystick.payments.lists import EVER, Between, Page, ids_of_payment, page_of
 from tallystick.payments.reports import adopted_payment
 from tallystick.payments.status import REFUND_RELEASED, PaymentStatus, RefundStatus
+from tallystick.stripe_gateway.payloads import PAYMENT_METADATA
 
 OUR_METADATA: Final = "tallystick_"
 """Metadata keys that begin so are ours: callers neither set nor see them."""
@@ -78,14 +80,6 @@ class Refund:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Payments, newest first; ``next_cursor`` is None on the last page."""
-
-    payments: list[Payment]
-    next_cursor: str | None
-
-
 def names_of(payment_id: str, payment_intent: str | None) -> list[str]:
     """Our id, and the id that an event gives the payment when it does not carry ours."""
     return [payment_id] if payment_intent is None else [payment_id, adopted_payment(payment_intent)]
@@ -113,18 +107,49 @@ async def get_payment_of_intent(connection: AsyncConnection, intent: str) -> Pay
     return _payment((await connection.execute(wanted)).one())
 
 
-async def list_payments(connection: AsyncConnection, *, limit: int, cursor: str | None = None) -> Page:
+@dataclass(frozen=True, slots=True)
+class PaymentFilter:
+    """What a list of payments is narrowed to; None, or no pair of metadata: not at all."""
+
+    status: PaymentStatus | None = None
+    customer: str | None = None
+    currency: str | None = None
+    created: Between = EVER
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+async def list_payments(
+    connection: AsyncConnection, narrowed: PaymentFilter, *, limit: int, cursor: str | None = None
+) -> Page[Payment]:
     """A page of at most ``limit`` payments, newest first, beginning after ``cursor``.
 
     Raises InvalidRequestError when the cursor is none of ours.
     """
-    wanted = _PAYMENTS.order_by(payments.c.created_at.desc(), payments.c.id.desc()).limit(limit + 1)
-    if cursor is not None:
-        wanted = wanted.where(tuple_(payments.c.created_at, payments.c.id) < tuple_(*read_cursor(cursor)))
-    found = [_payment(row) for row in await connection.execute(wanted)]
-    more = len(found) > limit
-    last = found[limit - 1] if more else None
-    return Page(found[:limit], cursor_at(last.created_at, last.id) if last else None)
+    wanted = _PAYMENTS
+    for name in ("status", "customer", "currency"):
+        if (value := getattr(narrowed, name)) is not None:
+            wanted = wanted.where(payments.c[name] == value)
+    if narrowed.metadata:
+        wanted = wanted.where(_SEARCHED.op("@>")(cast(narrowed.metadata, JSONB)))
+    return await page_of(connection, wanted, payments, narrowed.created, _payment, limit=limit, cursor=cursor)
+
+
+async def list_refunds(
+    connection: AsyncConnection,
+    created: Between,
+    *,
+    payment: str | None = None,
+    status: RefundStatus | None = None,
+    limit: int,
+    cursor: str | None = None,
+) -> Page[Refund]:
+    """Refunds, newest first; raises InvalidRequestError when the cursor is none of ours."""
+    wanted = _REFUNDS
+    if payment is not None:
+        wanted = wanted.where(refunds.c.payment_id.in_(ids_of_payment(payment)))
+    if status is not None:
+        wanted = wanted.where(refunds.c.status == status)
+    return await page_of(connection, wanted, refunds, created, _refund, limit=limit, cursor=cursor)
 
 
 async def get_refund(connection: AsyncConnection, refund_id: str) -> Refund:
@@ -149,6 +174,12 @@ async def refunds_of(connection: AsyncConnection, payment: Payment) -> list[Refu
     return [_refund(row) for row in await connection.execute(wanted)]
 
 
+_SEARCHED: Final = payments.c.metadata.op("-", return_type=JSONB)(
+    literal_column(f"'{PAYMENT_METADATA}'::text")
+)
+"""As the index has it: without the key that every payment has for itself alone."""
+
+
 def _select_payments() -> Select[Any]:
     refunded = (
         select(func.coalesce(func.sum(refunds.c.amount), 0))
@@ -168,7 +199,7 @@ def _payment(row: Row[Any]) -> Payment:
     values = dict(row._mapping)  # noqa: SLF001 - the documented way to a row's names
     values["status"] = PaymentStatus(values["status"])
     values["amount_refunded"] = int(values["amount_refunded"])  # a sum of bigints is numeric
-    values["metadata"] = _theirs(values["metadata"])
+    values["metadata"] = theirs(values["metadata"])
     if values["capture_method"] == "automatic_async":
         values["capture_method"] = "automatic"  # how Stripe does it by default
     return Payment(**values)
@@ -177,11 +208,12 @@ def _payment(row: Row[Any]) -> Payment:
 def _refund(row: Row[Any]) -> Refund:
     values = dict(row._mapping)  # noqa: SLF001 - the documented way to a row's names
     values["status"] = RefundStatus(values["status"])
-    values["metadata"] = _theirs(values["metadata"])
+    values["metadata"] = theirs(values["metadata"])
     return Refund(**values)
 
 
-def _theirs(metadata: dict[str, str]) -> dict[str, str]:
+def theirs(metadata: dict[str, str]) -> dict[str, str]:
+    """Metadata without the keys that are ours."""
     return {name: value for name, value in metadata.items() if not name.startswith(OUR_METADATA)}
 
 

@@ -50,7 +50,7 @@ _REFUND_TYPES: Final = """
 """
 
 
-def _newer(table: str, order: str, columns: Sequence[str]) -> str:
+def newer(table: str, order: str, columns: Sequence[str]) -> str:
     """SET clauses that take each column from the report with the greater order."""
     return ", ".join(
         f"{column} = CASE WHEN excluded.{order} > {table}.{order}"
@@ -69,8 +69,8 @@ SELECT id, origin, to_timestamp(created), amount_captured, charge_order, stripe_
   FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({_ROW_TYPES})
  ORDER BY id COLLATE "C"
 ON CONFLICT (id) DO UPDATE SET
-  {_newer("payments", "state_order", _PAYMENT_STATE)},
-  {_newer("payments", "charge_order", ("charge_order", "stripe_charge"))},
+  {newer("payments", "state_order", _PAYMENT_STATE)},
+  {newer("payments", "charge_order", ("charge_order", "stripe_charge"))},
   stripe_payment_intent = coalesce(payments.stripe_payment_intent, excluded.stripe_payment_intent),
   amount_captured = greatest(payments.amount_captured, excluded.amount_captured),
   created_at = least(payments.created_at, excluded.created_at),
@@ -92,7 +92,7 @@ SELECT id, payment_id, stripe_refund, stripe_payment_intent, stripe_charge, to_t
   FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({_REFUND_TYPES})
  ORDER BY id COLLATE "C"
 ON CONFLICT (id) DO UPDATE SET
-  {_newer("refunds", "state_order", _REFUND_STATE)},
+  {newer("refunds", "state_order", _REFUND_STATE)},
   payment_id = least(refunds.payment_id, excluded.payment_id),
   stripe_refund = coalesce(refunds.stripe_refund, excluded.stripe_refund),
   stripe_payment_intent = least(refunds.stripe_payment_intent, excluded.stripe_payment_intent),

@@ -12,6 +12,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tallystick.events.spec import Effects
+from tallystick.payments.dispute_reports import DisputeReport
 from tallystick.payments.reports import PaymentReport, RefundReport
 from tallystick.pipeline.process import Read, read_events
 
@@ -39,7 +40,12 @@ SELECT id, stripe_refund AS stripe_id, state_order FROM refunds
  WHERE id = ANY(CAST(:ids AS text[])) OR stripe_refund = ANY(CAST(:stripe_ids AS text[]))
 """)
 
-Kind = Literal["ledger_transaction", "payment", "refund", "notice", "balance_transaction"]
+_DISPUTES: Final = text("""
+SELECT id, id AS stripe_id, state_order FROM disputes
+ WHERE id = ANY(CAST(:ids AS text[])) OR id = ANY(CAST(:stripe_ids AS text[]))
+""")
+
+Kind = Literal["ledger_transaction", "payment", "refund", "dispute", "notice", "balance_transaction"]
 
 
 class Standing(StrEnum):
@@ -48,7 +54,7 @@ class Standing(StrEnum):
     NEW = "new"
     THERE = "there"
     CHANGES = "changes"
-    """A payment's or refund's row would move on."""
+    """The row of a payment, refund or dispute would move on."""
     DIFFERS = "differs"
     """A ledger transaction stands under this key with other legs: the event would be a dead letter."""
 
@@ -95,6 +101,7 @@ class _Standing:
     balance_transactions: set[str]
     payments: dict[str, Any]
     refunds: dict[str, Any]
+    disputes: dict[str, Any]
 
 
 async def _look(connection: AsyncConnection, effects: Sequence[Effects]) -> _Standing:
@@ -103,7 +110,7 @@ async def _look(connection: AsyncConnection, effects: Sequence[Effects]) -> _Sta
         return {row.key: row for row in await connection.execute(query, {"keys": wanted})} if wanted else {}
 
     async def reported(
-        query: TextClause, reports: list[PaymentReport] | list[RefundReport]
+        query: TextClause, reports: Sequence[PaymentReport | RefundReport | DisputeReport]
     ) -> dict[str, Any]:
         parameters = {
             "ids": sorted({report.id for report in reports}),
@@ -119,6 +126,7 @@ async def _look(connection: AsyncConnection, effects: Sequence[Effects]) -> _Sta
         balance_transactions=set(await rows(_BALANCE_TRANSACTIONS, named)),
         payments=await reported(_PAYMENTS, [report for each in effects for report in each.payments]),
         refunds=await reported(_REFUNDS, [report for each in effects for report in each.refunds]),
+        disputes=await reported(_DISPUTES, [report for each in effects for report in each.disputes]),
     )
 
 
@@ -127,6 +135,7 @@ def _preview(read: Read, standing: _Standing) -> Preview:
     effects = [_ledger_effect(item.effect_key, item.digest, standing.ledger) for item in made.transactions]
     effects += [_reported("payment", item, standing.payments, _moves_payment) for item in made.payments]
     effects += [_reported("refund", item, standing.refunds, _moves) for item in made.refunds]
+    effects += [_reported("dispute", item, standing.disputes, _moves) for item in made.disputes]
     effects += [_known("notice", notice.key, standing.notices) for notice in made.notices]
     effects += [
         _known("balance_transaction", txn.id, standing.balance_transactions)
@@ -154,7 +163,7 @@ def _known(kind: Kind, key: str, known: set[str]) -> Effect:
 
 def _reported(
     kind: Kind,
-    report: PaymentReport | RefundReport,
+    report: PaymentReport | RefundReport | DisputeReport,
     rows: dict[str, Any],
     moves: Callable[[Any, Any], bool],
 ) -> Effect:

@@ -132,6 +132,13 @@ class StripeGateway:
         answer = await self._call("post", _REFUNDS, params, idempotency_key)
         return await self._afresh(self.retrieve_refund, answer)
 
+    async def update_refund(
+        self, refund: str, params: Mapping[str, Any], idempotency_key: str
+    ) -> StripeAnswer:
+        """``params`` as Stripe names them; an empty text unsets."""
+        answer = await self._call("post", _path(_REFUNDS, refund), params, idempotency_key)
+        return await self._afresh(self.retrieve_refund, answer)
+
     async def retrieve_refund(self, refund: str) -> StripeAnswer:
         """As it stands now."""
         return await self._call("get", _path(_REFUNDS, refund))

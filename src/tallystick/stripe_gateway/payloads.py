@@ -267,6 +267,56 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True)
+class Dispute:
+    """What we read of a dispute; ``evidence_due`` is None where no answer is possible."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    created: int
+    livemode: bool
+    charge: str
+    charge_object: JsonObject | None
+    payment_intent: str | None
+    reason: str | None
+    network_reason_code: str | None
+    evidence_due: int | None
+    has_evidence: bool
+    submission_count: int
+    charge_refundable: bool
+    metadata: dict[str, str]
+
+    @classmethod
+    def read(cls, obj: JsonObject) -> Dispute:
+        """Raises PayloadError."""
+        charge = obj.get("charge")
+        evidence = _mapping(obj.get("evidence_details"))
+        due = evidence.get("due_by")
+        charge_id = reference(charge)
+        if charge_id is None:
+            raise PayloadError("dispute.charge is missing.", param="charge")
+        return cls(
+            id=_text(obj, "id"),
+            status=_text(obj, "status"),
+            amount=_int(obj, "amount"),
+            currency=_text(obj, "currency"),
+            created=_int(obj, "created"),
+            livemode=obj.get("livemode") is True,
+            charge=charge_id,
+            charge_object=charge if isinstance(charge, Mapping) else None,
+            payment_intent=reference(obj.get("payment_intent")),
+            reason=_optional_text(obj, "reason"),
+            network_reason_code=_optional_text(obj, "network_reason_code"),
+            evidence_due=due if type(due) is int else None,
+            has_evidence=evidence.get("has_evidence") is True,
+            submission_count=_int(evidence, "submission_count", 0),
+            charge_refundable=obj.get("is_charge_refundable") is True,
+            metadata=_metadata(obj),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class FeeDetail:
     """One line of a balance transaction's fee."""
 
