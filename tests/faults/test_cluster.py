@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,11 @@ from tests.faults.comparison import assert_as_if_nothing_happened, undisturbed
 from tests.faults.conftest import Install
 from tests.faults.installation import Installation, note, until
 from tests.faults.sender import Sender
+
+from tallystick.api import rate_limits
+from tallystick.api.keys import ApiKey
+from tallystick.app import open_app
+from tallystick.settings import load_settings
 
 SEED = 31
 
@@ -86,3 +92,17 @@ async def test_a_primary_killed_in_the_middle_of_a_burst(
         assert victim.port not in before
         await assert_as_if_nothing_happened(installation, story, expected)
         assert await installation.stop(worker) == 0
+
+
+async def test_requests_of_a_key_are_counted_on_a_cluster(
+    cluster: Cluster, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limits, "_PATIENCE_S", 30.0)  # a slow machine is no Redis that is away
+    given = {"redis_url": cluster.url, "database_url": database_url, "stripe_secret_key": "sk_test_x"}
+    key = ApiKey("key_1", "n", "h", frozenset(), datetime.now(UTC), None, None, None, rate_limit="2/hour")
+    async with open_app(load_settings({}, require=(), **given)) as app:
+        limits = rate_limits.RateLimits(app)
+        left = [await limits.spend(key) for _ in range(2)]
+        assert [each.remaining for each in left if each is not None] == [1, 0]
+        with pytest.raises(rate_limits.KeyLimitedError):
+            await limits.spend(key)

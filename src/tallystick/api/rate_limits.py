@@ -25,7 +25,7 @@ from tallystick.errors import RateLimitedError
 log = structlog.get_logger(__name__)
 
 _PREFIX: Final = "tallystick:limits"
-_PATIENCE_S: Final = 0.25
+_PATIENCE_S: Final = 1.0
 _FORGIVE_S: Final = 5.0
 """After Redis did not answer, requests are not counted for this long, and not delayed either."""
 

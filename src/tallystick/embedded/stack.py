@@ -124,7 +124,8 @@ class Stack:
             database_url=settings.database_url,
             redis_url=settings.redis_url,
             api_key=api_key,
-            webhook_secret=settings.stripe_webhook_secrets[0].get_secret_value(),
+            # none where it is in the database
+            webhook_secret="".join(each.get_secret_value() for each in settings.stripe_webhook_secrets[:1]),
         )
 
     def supervise(self, stopping: threading.Event) -> None:
