@@ -25,6 +25,7 @@ from tallystick.errors import ConfigurationError
 from tallystick.pipeline.bell import Bell
 from tallystick.pipeline.inbox import Inbox
 from tallystick.pipeline.queue import EventQueue
+from tallystick.pipeline.webhook_client import WebhookClient
 from tallystick.settings import Settings, unknown_variables
 from tallystick.stripe_gateway.client import StripeGateway
 from tallystick.stripe_gateway.keyring import Credentials, Keyring
@@ -50,6 +51,7 @@ class App:
     inbox: Inbox
     keyring: Keyring
     stripe: StripeGateway
+    webhooks: WebhookClient
 
 
 @asynccontextmanager
@@ -71,16 +73,18 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
     inbox = Inbox(
         engine, bell.ring, ring_grace_s=settings.ring_grace_s, timeout_s=2 * settings.database_timeout_s
     )
+    webhooks = WebhookClient(settings)
     looking: asyncio.Task[None] | None = None
     try:
         if source.changeable:
             await source.refresh()
             looking = asyncio.create_task(source.run(), name="credentials")
-        yield App(settings, engine, redis, queue, bell, inbox, keyring, stripe)
+        yield App(settings, engine, redis, queue, bell, inbox, keyring, stripe, webhooks)
     finally:
         if looking is not None:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
+        await webhooks.close()
         await stripe.close()
         await redis.aclose()
         await engine.dispose()

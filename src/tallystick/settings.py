@@ -125,6 +125,20 @@ class Settings(BaseModel):
     )
     completion_interval_s: float = Field(5.0, gt=0, description="Pause between two looks for such calls")
 
+    webhooks_allow_private: bool = Field(
+        False, description="Send notices to private addresses and over plain http too: for trying out"
+    )
+    webhooks_interval_s: float = Field(0.5, gt=0, description="Pause between two looks for notices to send")
+    webhooks_timeout_s: float = Field(15.0, gt=0, description="Longest wait for an endpoint's answer")
+    webhooks_concurrency: int = Field(10, ge=1, description="Notices a worker sends to one endpoint at once")
+    webhooks_retry_base_s: float = Field(5.0, gt=0, description="First delay before a notice is sent again")
+    webhooks_retry_cap_s: float = Field(86_400.0, gt=0, description="Longest such delay")
+    webhooks_retry_limit: int = Field(14, ge=1, description="Attempts before a notice is given up")
+    webhooks_disable_after_s: float = Field(
+        432_000.0, gt=0, description="Failing for so long without a success disables an endpoint"
+    )
+    webhooks_retention_days: int = Field(30, ge=1, description="How long the delivery log is kept")
+
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error"
     )

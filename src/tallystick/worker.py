@@ -29,6 +29,7 @@ from tallystick.idempotency import reap
 from tallystick.ledger.book import Book
 from tallystick.pipeline.archives import archive
 from tallystick.pipeline.completer import Completer
+from tallystick.pipeline.deliveries import Deliveries
 from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.gap_audit import GapAudit
 from tallystick.pipeline.hand import Hand
@@ -83,6 +84,7 @@ class Worker:
         self._settle_now = asyncio.Event()
         self._asking: dict[Question, asyncio.Task[None]] = {}
         self._audit = GapAudit(app.engine, app.stripe, app.inbox, app.settings)
+        self._deliveries = Deliveries(app.engine, app.webhooks, app.settings)
         self._hand = Hand(room=app.settings.batch_size)
 
     def stop(self) -> None:
@@ -105,6 +107,7 @@ class Worker:
                     ("reclaim", self._reclaim),
                     ("complete", self._complete),
                     ("reap", self._reap),
+                    ("deliver", self._deliveries.step),
                 ):
                     taking.create_task(self._repeat(name, step), name=name)
                 listing = [
@@ -116,10 +119,12 @@ class Worker:
                     )
                 ]
                 await self._stopping.wait()
+                self._deliveries.wake()
                 for task in listing:  # a long list is taken up again where it stood
                     task.cancel()
             await self._hand.close()
             await asyncio.gather(*working)
+        await self._deliveries.close()
         asking = list(self._asking.values())
         for task in asking:
             task.cancel()

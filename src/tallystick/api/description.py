@@ -29,6 +29,7 @@ _TAGS: Final = {
     "events": "What Stripe sent, and what it did.",
     "dead letters": "What failed for good.",
     "API keys": "Who may call, and how often.",
+    "webhook endpoints": "Tell your own systems what became true.",
     "health": "For whatever runs the process.",
     "webhooks": "For Stripe.",
 }

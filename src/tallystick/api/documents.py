@@ -27,6 +27,8 @@ from tallystick.api.rate_limits import RateLimits
 from tallystick.api.reference import reference_routes
 from tallystick.api.refunds import refund_routes
 from tallystick.api.routing import request_id
+from tallystick.api.webhook_deliveries import webhook_delivery_routes
+from tallystick.api.webhook_endpoints import webhook_endpoint_routes
 from tallystick.app import App
 from tallystick.errors import (
     InvalidJsonError,
@@ -61,6 +63,8 @@ def build_api(app: App) -> FastAPI:
         event_routes(app, gate),
         dead_letter_routes(app, gate),
         api_key_routes(app, gate),
+        webhook_endpoint_routes(app, gate),
+        webhook_delivery_routes(app, gate),
         health_routes(app),
         reference_routes(),
     ]

@@ -38,6 +38,8 @@ class Scope(StrEnum):
     LEDGER_READ = "ledger:read"
     EVENTS_READ = "events:read"
     EVENTS_REPLAY = "events:replay"
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_WRITE = "webhooks:write"
     ADMIN = "admin"
 
 

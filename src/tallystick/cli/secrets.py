@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tallystick.cli.database import with_engine
 from tallystick.cli.output import Json, out, print_json, show
 from tallystick.errors import ConfigurationError, InvalidRequestError
+from tallystick.pipeline.endpoint_secrets import seal_anew
 from tallystick.settings import load_settings
 from tallystick.stripe_gateway.keyring import is_live
 from tallystick.vault import (
@@ -105,7 +106,7 @@ def rotate_master() -> None:
     vault = _vault()
 
     async def work(connection: AsyncConnection) -> int:
-        return await rotate_master_key(connection, vault)
+        return await rotate_master_key(connection, vault) + await seal_anew(connection, vault)
 
     count = _in_transaction(work)
     out.print(f"Encrypted anew under {vault.key_id}: {count}.", highlight=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from typing import Any, Final
 
 
@@ -56,7 +55,24 @@ NOTICES: Final[dict[str, str]] = {
 
 def matches(patterns: Iterable[str], notice_type: str) -> bool:
     """Whether one of the patterns (``payment.succeeded``, ``refund.*``, ``*``) takes this type."""
-    return any(fnmatchcase(notice_type, pattern) for pattern in patterns)
+    return any(
+        notice_type == pattern or (pattern.endswith("*") and notice_type.startswith(pattern[:-1]))
+        for pattern in patterns
+    )
+
+
+def checked_patterns(patterns: Iterable[str]) -> list[str]:
+    """The patterns, each once and in order; raises ValueError for one that no type of notice fits."""
+    found = sorted(set(patterns))
+    for pattern in found:
+        family, star, rest = pattern.partition("*")
+        if (
+            rest
+            or (star and family and not family.endswith("."))
+            or not any(matches((pattern,), name) for name in NOTICES)
+        ):
+            raise ValueError(f"{pattern!r} is no type of notice, nor a pattern such as refund.* or *")
+    return found
 
 
 def at_utc(seconds: int | None) -> str | None:

@@ -11,12 +11,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tallystick.outbox.notices import Notice
 
+# outbox_new tells fan-out which are new. A column of outbox would do as well, but to change it would write
+# every notice and its index entries a second time.
 _STAGE: Final = text("""
-INSERT INTO outbox (notice_key, type, payment_id, data)
-SELECT key, type, payment_id, data
-  FROM jsonb_to_recordset(CAST(:notices AS jsonb)) AS n(key text, type text, payment_id text, data jsonb)
- ORDER BY key COLLATE "C"
-ON CONFLICT (notice_key) DO NOTHING
+WITH staged AS (
+  INSERT INTO outbox (notice_key, type, payment_id, data)
+  SELECT key, type, payment_id, data
+    FROM jsonb_to_recordset(CAST(:notices AS jsonb)) AS n(key text, type text, payment_id text, data jsonb)
+   ORDER BY key COLLATE "C"
+  ON CONFLICT (notice_key) DO NOTHING
+  RETURNING id
+)
+INSERT INTO outbox_new (notice_id) SELECT id FROM staged
 """)
 
 
