@@ -13,8 +13,12 @@ from tests.integration.api.test_refusals import assert_problem
 from tallystick.embedded import EmbeddedValkey
 
 HEALERS = ("retry", "completer", "webhook")
-SHORT = [("cut-before", healer) for healer in HEALERS] + [("cut-after", healer) for healer in HEALERS]
-SHORT.append(("429", "retry"))
+UNHEARD = ("cut-before", "cut-after")
+SHORT = {(command, fault, "completer") for command in COMMANDS for fault in UNHEARD}
+SHORT |= {
+    (command, fault, healer) for command in ("pay", "refund") for fault in UNHEARD for healer in HEALERS
+}
+SHORT |= {("pay", "429", "retry"), ("refund", "429", "retry")}
 """The short form: the work not done, done and unheard, refused by Stripe."""
 
 
@@ -31,7 +35,7 @@ def cells() -> list[object]:
     return [
         pytest.param(
             command, fault, healer, id=f"{command}-{fault}-{healer}",
-            marks=[] if (fault, healer) in SHORT else [pytest.mark.long],
+            marks=[] if (command, fault, healer) in SHORT else [pytest.mark.long],
         )
         for command in COMMANDS
         for fault in FAULTS
