@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import structlog
 from limits import RateLimitItem, parse
-from limits.aio.storage import RedisClusterStorage, RedisStorage
+from limits.aio.storage import RedisStorage
+from limits.aio.storage.redis.redispy import RedispyBridge
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from tallystick.api.keys import ApiKey
@@ -62,7 +63,7 @@ class RateLimits:
 
     def __init__(self, app: App) -> None:
         self._default = app.settings.rate_limit
-        self._limiter = SlidingWindowCounterRateLimiter(_storage(app))
+        self._limiter = SlidingWindowCounterRateLimiter(_OnOurs(app.redis))
         self._not_before = 0.0
         self._away = False
 
@@ -101,11 +102,18 @@ def _item(rate: str) -> RateLimitItem:
     return parse(rate)
 
 
-def _storage(app: App) -> RedisStorage:
-    """On the connections that the process has; a cluster's client has none to lend."""
-    options: dict[str, Any] = {"implementation": "redispy", "key_prefix": _PREFIX}
-    pool = getattr(app.redis, "connection_pool", None)
-    if pool is not None:
-        return RedisStorage("async+redis://", **options, connection_pool=pool)
-    url = f"async+{app.settings.redis_url}"
-    return RedisClusterStorage(url, **options, socket_connect_timeout=1.0, socket_timeout=5.0)
+class _OnOurs(RedisStorage):
+    """The library's storage on the client that the process has, of one server or of a cluster.
+
+    Opened and closed by its owner: clients that the library makes are never closed.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        super().__init__("async+redis://", implementation="redispy", key_prefix=_PREFIX)
+
+    def configure_bridge(self) -> None:
+        """Called while it is made, in place of opening a client."""
+        assert isinstance(self.bridge, RedispyBridge)
+        self.bridge.storage = self._client
+        self.bridge.connection_getter = lambda _readonly: self._client
