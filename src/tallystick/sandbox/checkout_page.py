@@ -14,8 +14,11 @@ from tallystick.sandbox import (
     checkout_payment,
     payment_methods,
 )
+from tallystick.sandbox.checkout_collected import Collected
 from tallystick.sandbox.control_call import Control, Controls
-from tallystick.sandbox.errors import StripeError
+from tallystick.sandbox.errors import StripeError, refused
+from tallystick.sandbox.params import Params, integer, text
+from tallystick.sandbox.routing import Route
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
 
@@ -55,12 +58,22 @@ def _pay(call: Call, session: Obj, fields: dict[str, str]) -> str:
     """Try to pay; says what was wrong."""
     try:
         method = _method(call, fields)
-        checkout_payment.pay(call, session, method["id"], fields.get("email") or None)
+        checkout_payment.pay(call, session, method["id"], _entered(session, fields))
     except StripeError as error:
         if not error.keeps_work:
             call.store.rollback()
         return str(error)
     return ""
+
+
+def _entered(session: Obj, fields: dict[str, str]) -> Collected:
+    """What the form has sent beside the payment."""
+    keys = [field["key"] for field in session["custom_fields"]]
+    return Collected(
+        email=fields.get("email") or None,
+        shipping_rate=fields.get("shipping_rate") or None,
+        fields={key: fields.get(f"custom_{key}", "") for key in keys},
+    )
 
 
 def _method(call: Call, fields: dict[str, str]) -> Obj:
@@ -98,13 +111,36 @@ def _form(call: Call, session: Obj, refusal: str) -> str:
     if session["amount_total"] is not None:
         total = f"<p><b>Total {escape(_amount(session['amount_total'], session['currency']))}</b></p>"
     email = (session["customer_details"] or {}).get("email") or session["customer_email"] or ""
-    shared = _FIELD.format(label="Email", name="email", value=escape(email))
+    shared = _FIELD.format(label="Email", name="email", value=escape(email)) + _asked(call, session)
     forms = "".join(_one(kind, shared) for kind in session["payment_method_types"] if kind in _ACCOUNT)
     back = ""
     if session["cancel_url"]:
         back = f'<p><a href="{escape(session["cancel_url"], quote=True)}">Go back</a></p>'
     wrong = f"<p role=alert><b>{escape(refusal)}</b></p>" if refusal else ""
     return f"{wrong}<ul>{lines}</ul>{total}{forms}{back}"
+
+
+def _asked(call: Call, session: Obj) -> str:
+    """The ways to ship and the merchant's own fields, as a form asks for them."""
+    ways = "".join(
+        f'<option value="{item["shipping_rate"]}">'
+        f"{escape(call.find('shipping_rate', item['shipping_rate'])['display_name'])}:"
+        f" {escape(_amount(item['shipping_amount'], session['currency']))}</option>"
+        for item in session["shipping_options"]
+    )
+    shown = f'<p><label>Shipping<br><select name="shipping_rate">{ways}</select></label></p>' if ways else ""
+    for field in session["custom_fields"]:
+        name, label = f"custom_{field['key']}", escape(field["label"]["custom"])
+        terms = field[field["type"]]
+        if field["type"] != "dropdown":
+            shown += _FIELD.format(label=label, name=name, value=escape(terms["default_value"] or ""))
+            continue
+        choices = "".join(
+            f'<option value="{escape(option["value"], quote=True)}">{escape(option["label"])}</option>'
+            for option in terms["options"]
+        )
+        shown += f'<p><label>{label}<br><select name="{name}">{choices}</select></label></p>'
+    return shown
 
 
 def _one(kind: str, shared: str) -> str:
@@ -122,14 +158,16 @@ def _amount(amount: int, code: str) -> str:
 def complete(control: Control) -> Obj:
     """Pay an open Checkout Session with ``payment_method`` (pm_card_visa), as its page does; shows it.
 
-    A decline is the answer (402), and leaves what a decline leaves.
+    ``email``, ``shipping_rate`` and ``custom_fields`` are what the customer enters; what is not given of the
+    fields is made up. A decline is the answer (402), and leaves what a decline leaves.
     """
     call = control.call()
     session = call.find(checkout_completion.KIND)
-    email = control.body.get("email")
+    body = control.body
+    collected = Collected(body.get("email"), body.get("shipping_rate"), body.get("custom_fields"))
     method = control.body.get("payment_method", "pm_card_visa")
     try:
-        checkout_payment.pay(call, session, method, None if email is None else str(email))
+        checkout_payment.pay(call, session, method, collected)
     except StripeError as error:
         if error.keeps_work:
             call.store.commit()
@@ -137,4 +175,31 @@ def complete(control: Control) -> Obj:
     return session
 
 
+# As Stripe's own page does it: the calls that ``stripe trigger checkout.session.completed`` makes
+
+
+def page_shown(call: Call) -> Obj:
+    """GET /v1/payment_pages/{session}: undocumented, as Stripe's page and CLI call it."""
+    return call.find(checkout_completion.KIND)
+
+
+def page_confirmed(call: Call) -> Obj:
+    """POST /v1/payment_pages/{session}/confirm: pay with ``payment_method``."""
+    session, params = call.find(checkout_completion.KIND), call.params
+    expected = params.get("expected_amount")
+    if expected is not None and expected != session["amount_total"]:
+        raise refused("The amount of this Checkout Session has changed.", code="checkout_amount_mismatch")
+    checkout_payment.pay(call, session, params.get("payment_method"))
+    return session
+
+
+ROUTES: Final = [
+    Route("GET", "/v1/payment_pages/{}", page_shown),
+    Route(
+        "POST",
+        "/v1/payment_pages/{}/confirm",
+        page_confirmed,
+        Params({"expected_amount": integer, "payment_method": text()}),
+    ),
+]
 CONTROLS: Final[Controls] = {("POST", "checkout_sessions", "{}", "complete"): complete}

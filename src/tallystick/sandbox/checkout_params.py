@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tallystick.sandbox import bank_accounts, destinations, price_shape, product_shape
+from tallystick.sandbox import (
+    bank_accounts,
+    checkout_collected,
+    checkout_shipping,
+    destinations,
+    price_shape,
+    product_shape,
+)
 from tallystick.sandbox import payment_method_options as methods
 from tallystick.sandbox.errors import invalid
 from tallystick.sandbox.numbers import at_least
@@ -171,9 +178,9 @@ CREATE: Final = Params(
         "branding_settings": _ON_THE_PAGE,
         "cancel_url": _url,
         "client_reference_id": text(200),
-        "consent_collection": _ON_THE_PAGE,
+        "consent_collection": checkout_collected.CONSENT,
         "currency": currency,
-        "custom_fields": _ON_THE_PAGE,
+        "custom_fields": checkout_collected.FIELDS,
         "custom_text": Params(
             dict.fromkeys(
                 ("after_submit", "shipping_address", "submit", "terms_of_service_acceptance"), _TEXT
@@ -213,11 +220,11 @@ CREATE: Final = Params(
         "shipping_address_collection": Params(
             {"allowed_countries": list_of(text(2))}, required=("allowed_countries",)
         ),
-        "shipping_options": unsupported("it has no shipping rates"),
+        "shipping_options": checkout_shipping.OPTIONS,
         "submit_type": one_of("auto", "book", "donate", "pay", "subscribe"),
         "subscription_data": _SUBSCRIPTION_DATA,
         "success_url": _url,
-        "tax_id_collection": _ON_THE_PAGE,
+        "tax_id_collection": checkout_collected.TAX_IDS,
         "ui_mode": _ui_mode,
         "wallet_options": Params({"link": Params({"display": one_of("auto", "never")})}),
     }
@@ -227,7 +234,7 @@ UPDATE: Final = Params(
         "collected_information": _COLLECTED,
         "line_items": unsupported("make another session for other lines"),
         "metadata": metadata,
-        "shipping_options": unsupported("it has no shipping rates"),
+        "shipping_options": clearable(checkout_shipping.OPTIONS),
     }
 )
 LIST: Final = listing(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from tallystick.sandbox import (
+    checkout_collected,
     checkout_completion,
     checkout_items,
     confirmation,
@@ -22,18 +23,19 @@ from tallystick.sandbox import (
     setup_intents,
     subscription_creation,
 )
+from tallystick.sandbox.checkout_collected import NOTHING, Collected
 from tallystick.sandbox.errors import StripeError, refused
-from tallystick.sandbox.params import Params, integer, text, whole_shipping
-from tallystick.sandbox.routing import Route
+from tallystick.sandbox.params import whole_shipping
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
 
 
-def pay(call: Call, session: Obj, method_id: str | None, email: str | None = None) -> None:
+def pay(call: Call, session: Obj, method_id: str | None, collected: Collected = NOTHING) -> None:
     """Pay with a payment method, as the customer at the page would; a decline is a StripeError (402)."""
     if session["status"] != "open":
         raise refused(f"This Checkout Session has a status of {session['status']}; it cannot be paid.")
-    _tell(call, session, email, method_id)
+    call.store.change(session, **checkout_collected.told(session, collected))
+    _tell(call, session, collected.email, method_id)
     method = None
     if (
         session["mode"] == "setup"
@@ -111,7 +113,13 @@ def _pay(call: Call, session: Obj, method: Obj | None) -> None:
                 session, collected_information={**session["collected_information"], "shipping_details": kept}
             )
     confirmation.check_owner(call, method, session["customer"])
-    call.store.change(intent, payment_method=method["id"], status="requires_confirmation", next_action=None)
+    call.store.change(
+        intent,
+        amount=session["amount_total"],
+        payment_method=method["id"],
+        status="requires_confirmation",
+        next_action=None,
+    )
     confirmation.confirm(call, intent, confirmation.Attempt(return_url=_return_url(call, session)))
 
 
@@ -161,7 +169,11 @@ def _pay_by_invoice(call: Call, session: Obj, method: Obj | None) -> None:
         metadata=data["metadata"],
         **{name: data[name] for name in ("custom_fields", "description", "footer") if data[name]},
     )
-    call.store.change(invoice, discounts=_discounts(call, session, customer["id"], invoice=invoice["id"]))
+    call.store.change(
+        invoice,
+        discounts=_discounts(call, session, customer["id"], invoice=invoice["id"]),
+        shipping_cost=session["shipping_cost"],
+    )
     items = [
         invoice_items.make(call, customer, _item(call, item)) for item in checkout_items.of(call, session)
     ]
@@ -263,32 +275,3 @@ def action_url(call: Call, session: Obj) -> str | None:
         call.store.hide(intent, return_url=_return_url(call, session))
     url: str = action.get("redirect_to_url", {}).get("url") or action["use_stripe_sdk"]["stripe_js"]
     return url
-
-
-# As Stripe's own page does it: the calls that ``stripe trigger checkout.session.completed`` makes
-
-
-def page_shown(call: Call) -> Obj:
-    """GET /v1/payment_pages/{session}: undocumented, as Stripe's page and CLI call it."""
-    return call.find(checkout_completion.KIND)
-
-
-def page_confirmed(call: Call) -> Obj:
-    """POST /v1/payment_pages/{session}/confirm: pay with ``payment_method``."""
-    session, params = call.find(checkout_completion.KIND), call.params
-    expected = params.get("expected_amount")
-    if expected is not None and expected != session["amount_total"]:
-        raise refused("The amount of this Checkout Session has changed.", code="checkout_amount_mismatch")
-    pay(call, session, params.get("payment_method"))
-    return session
-
-
-ROUTES: Final = [
-    Route("GET", "/v1/payment_pages/{}", page_shown),
-    Route(
-        "POST",
-        "/v1/payment_pages/{}/confirm",
-        page_confirmed,
-        Params({"expected_amount": integer, "payment_method": text()}),
-    ),
-]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tallystick.sandbox import checkout_items, checkout_sessions, expansions
+from tallystick.sandbox import checkout_collected, checkout_items, checkout_sessions, expansions
 from tallystick.sandbox import checkout_params as taken
 from tallystick.sandbox.errors import missing, refused
 from tallystick.sandbox.lists import page
@@ -29,6 +29,10 @@ def update(call: Call) -> Obj:
         shipping = whole_shipping(params["collected_information"].get("shipping_details"), full=False)
         kept = {name: shipping[name] for name in ("address", "name")} if shipping else None
         values["collected_information"] = {**session["collected_information"], "shipping_details": kept}
+    if "shipping_options" in params:
+        if session["status"] != "open":
+            raise refused(f"This Checkout Session has a status of {session['status']}; it cannot be changed.")
+        values |= checkout_collected.update_shipping(call, session, params["shipping_options"] or [])
     call.store.change(session, **values)
     return session
 

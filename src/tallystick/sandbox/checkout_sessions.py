@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tallystick.sandbox import checkout_items, setup_intents
+from tallystick.sandbox import checkout_collected, checkout_items, checkout_shipping, setup_intents
 from tallystick.sandbox import checkout_shape as shape
 from tallystick.sandbox import payment_intent_shape as intents
 from tallystick.sandbox import payment_method_options as methods
@@ -63,6 +63,7 @@ def _check(params: dict[str, Any], mode: str) -> None:
     for name, only in (
         ("payment_intent_data", "payment"),
         ("invoice_creation", "payment"),
+        ("shipping_options", "payment"),
         ("submit_type", "payment"),
         ("subscription_data", "subscription"),
         ("payment_method_collection", "subscription"),
@@ -142,6 +143,7 @@ def _new(call: Call, params: dict[str, Any], mode: str, customer: Obj | None) ->
         "shipping_address_collection": params.get("shipping_address_collection"),
         "ui_mode": ui_mode,
         "wallet_options": params.get("wallet_options"),
+        **checkout_collected.asked(params),
     }
     if types is None:
         configuration = f"pmc_1{ids.account}{ids.account}"
@@ -231,11 +233,9 @@ def _price(call: Call, session: Obj, params: dict[str, Any], customer: Obj | Non
     rates = params.get("subscription_data", {}).get("default_tax_rates", [])
     exempt = "none" if customer is None else customer["tax_exempt"]
     ids, sums = checkout_items.store(call, lines, code, rates, exempt)
-    if mode == "payment" and sums.total:
-        intents.check_amount(sums.total, code)
     types = params.get("payment_method_types") or methods.offered_types(code)
     types = [kind for kind in types if kind not in params.get("excluded_payment_method_types", ())]
-    options = methods.options(types, {}, params.get("payment_method_options"))
+    terms = methods.options(types, {}, params.get("payment_method_options"))
     session |= {
         "amount_subtotal": sums.subtotal,
         "amount_total": sums.total,
@@ -244,13 +244,17 @@ def _price(call: Call, session: Obj, params: dict[str, Any], customer: Obj | Non
             {"coupon": item.get("coupon"), "promotion_code": item.get("promotion_code")} for item in sent
         ],
         "payment_method_options": {
-            kind: {name: value for name, value in options[kind].items() if name in _SHOWN} for kind in types
+            kind: {name: value for name, value in terms[kind].items() if name in _SHOWN} for kind in types
         },
         "payment_method_types": types,
         "total_details": {"amount_discount": sums.discount, "amount_shipping": 0, "amount_tax": sums.tax},
     }
     if mode == "payment":
         session["invoice_creation"] = _invoice_creation(params.get("invoice_creation"))
+        options = checkout_shipping.offered(call, params.get("shipping_options", []), code)
+        session |= checkout_shipping.choosing(session, options)
+        if session["amount_total"]:
+            intents.check_amount(session["amount_total"], code)
     return {"items": ids, "discounts": sent, "options": params.get("payment_method_options")}
 
 

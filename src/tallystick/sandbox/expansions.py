@@ -46,6 +46,7 @@ KIND_BY_PREFIX: Final = {
     "prod": "product",
     "promo": "promotion_code",
     "seti": "setup_intent",
+    "shr": "shipping_rate",
     "si": "subscription_item",
     "sub": "subscription",
     "txi": "tax_id",
@@ -70,6 +71,7 @@ IN_HASHES: Final = frozenset(
         "payment_intent",
         "price",
         "refund",
+        "shipping_rate",
         "subscription",
         "tax_rate",
     )
