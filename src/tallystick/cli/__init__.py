@@ -14,7 +14,7 @@ from tallystick.errors import TallystickError
 
 _COMMANDS: Final = ("up", "demo", "serve", "worker", "sandbox", "control", "migrate", "doctor", "erase")
 """Each is a function of that name in the module of that name."""
-_GROUPS: Final = ("keys", "secrets", "events", "dead-letters", "ledger")
+_GROUPS: Final = ("keys", "secrets", "events", "dead-letters", "webhook-endpoints", "ledger")
 """Each is a Typer ``app`` in the module of that name."""
 
 

@@ -101,6 +101,10 @@ class Stack:
         api = listen(self.host, self.port)
         api_url = f"http://{_for_url(self.host)}:{api.getsockname()[1]}"
         self._environment = dict(self.environ)
+        if with_sandbox and not given("webhooks_allow_private", self.environ):
+            self._environment["TALLYSTICK_WEBHOOKS_ALLOW_PRIVATE"] = (
+                "true"  # what is tried out is on this machine
+            )
         sandbox_url = self._launch_sandbox() if with_sandbox else None
         self._start_servers()
         credentials = Credentials(self.data_dir)

@@ -14,6 +14,7 @@ from typing import Any, Final
 _NEVER: Final = tuple(
     ipaddress.ip_network(network)
     for network in (
+        "192.0.0.0/24",  # IETF protocols; a metadata service of Oracle is among them
         "168.63.129.16/32",  # Azure's metadata and DNS, a public address that only leads inside
         "192.88.99.0/24",  # relays of 6to4
         "100::/64",  # discards all
