@@ -10,7 +10,7 @@ from tallystick.sandbox.control_call import Control, Controls
 from tallystick.sandbox.errors import StripeError
 from tallystick.sandbox.events import ENDPOINTS, wants
 from tallystick.sandbox.store import Obj
-from tallystick.sandbox.versions import known
+from tallystick.sandbox.versions import dated
 
 
 def deliver(control: Control) -> Obj:
@@ -19,7 +19,7 @@ def deliver(control: Control) -> Obj:
     sandbox, body = control.sandbox, control.body
     event = sandbox.call().find("event", control.ids[0])
     version, times = body.get("api_version"), int(control.number("times", 1))
-    if version is not None and known(version) is None:
+    if version is not None and not dated(version):
         raise StripeError(400, f"Invalid API version: {version}")
     endpoints = [
         endpoint

@@ -33,10 +33,10 @@ _ENDPOINT: Final = Params({"url": checked_url}, required=("url",))
 
 
 def _version(value: Any, name: str) -> str:
-    version = versions.known(text()(value, name))
-    if version is None:
-        raise invalid(f"{name} is not an API version: {value}", param=name)
-    return version
+    version = text()(value, name)
+    if not versions.known(version):
+        raise invalid(f"{name} is not an API version: {version}", param=name)
+    return str(version)
 
 
 def _webhook_only(value: Any, name: str) -> str:

@@ -66,7 +66,7 @@ class Api:
         sandbox = self._sandbox
         body = await read_body(receive)
         headers: Headers = dict(scope["headers"])
-        version = versions.known(headers.get(b"stripe-version", b"").decode("latin-1"))
+        version = headers.get(b"stripe-version", b"").decode("latin-1")
         host = headers.get(b"host", b"127.0.0.1").decode("latin-1")
         request = Request(
             method=scope["method"],
@@ -103,9 +103,7 @@ class Api:
         try:
             self._sandbox.rate_limit.take(self._sandbox.settings.rate_limit, self._sandbox.clock.now())
             self._authenticate(request)
-            sent = request.headers.get(b"stripe-version", b"").decode("latin-1")
-            if sent and versions.known(sent) is None:
-                raise invalid(f"Invalid Stripe API version: {sent}")
+            self._check_version(request)
             route, ids = self._router.find(request.method, request.path)
             strikes = fault is not None and fault.action == "status" and fault.when == "before"
             injected = fault.error() if fault is not None and strikes else None
@@ -230,6 +228,12 @@ class Api:
                 code="account_invalid",
             )
         self._sandbox.restricted_keys.check(key, request.method, request.path, self._sandbox.account_id)
+
+    def _check_version(self, request: Request) -> None:
+        asked = request.version
+        if asked != self._sandbox.settings.api_version and not versions.known(asked):
+            request.version = self._sandbox.settings.api_version
+            raise invalid(f"Invalid Stripe API version: {asked}")
 
     @staticmethod
     def _headers(request: Request, should_retry: bool | None) -> list[tuple[bytes, bytes]]:

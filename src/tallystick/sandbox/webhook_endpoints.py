@@ -35,10 +35,10 @@ def checked_url(value: Any, name: str) -> str:
 
 
 def _version(value: Any, name: str) -> str:
-    version = known(text()(value, name))
-    if version is None:
-        raise invalid(f"Invalid API version: {value}", param=name)
-    return version
+    version = text()(value, name)
+    if not known(version):
+        raise invalid(f"Invalid Stripe API version: {version}", param=name)
+    return str(version)
 
 
 _FIELDS: Final = {

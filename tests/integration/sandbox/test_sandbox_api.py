@@ -58,6 +58,21 @@ async def test_versions_in_and_out(raw: Raw) -> None:
         assert (await raw("GET", "/v1/balance", headers=headers))[2]["stripe-version"] == answered
 
 
+@pytest.mark.parametrize("version", ["1999-01-01", "2025-09-30.acacia", "2019-2-19", "latest"])
+async def test_a_version_that_there_is_not_is_refused(raw: Raw, version: str) -> None:
+    status, body, headers = await raw("GET", "/v1/customers", headers={"Stripe-Version": version})
+    assert (status, body["error"]["message"]) == (400, f"Invalid Stripe API version: {version}")
+    assert headers["stripe-version"] == "2026-08-26.dahlia"
+    endpoint = {"url": "http://127.0.0.1:1", "enabled_events[]": "*", "api_version": version}
+    status, body, _ = await raw("POST", "/v1/webhook_endpoints", endpoint)
+    assert (status, body["error"]["param"]) == (400, "api_version")
+
+
+async def test_a_version_newer_than_the_sandbox_is_taken(raw: Raw) -> None:
+    status, _, headers = await raw("GET", "/v1/customers", headers={"Stripe-Version": "2027-03-31.future"})
+    assert (status, headers["stripe-version"]) == (200, "2027-03-31.future")
+
+
 async def test_old_versions_have_old_shapes(raw: Raw, sdk: Sdk) -> None:
     _, new, _ = await raw("POST", "/v1/payment_intents", PAY)
     path = f"{raw.url}/v1/payment_intents/{new['id']}"
@@ -102,6 +117,7 @@ CARD = {
         ),
         ("GET", "/v1/charges?starting_after=ch_none", None, 400, "resource_missing", "starting_after"),
         ("POST", "/v1/refunds", {"charge": "ch_none"}, 400, "resource_missing", "charge"),
+        ("POST", "/v1/customers/cus_none/subscriptions", {}, 404, "resource_missing", "customer"),
         ("POST", "/v1/refunds", {}, 400, None, "charge"),
         ("POST", "/v1/payment_intents", {"amount": "2000"}, 400, "parameter_missing", "currency"),
         ("POST", "/v1/payment_intents", {**CREATE, "x": "1"}, 400, "parameter_unknown", "x"),
