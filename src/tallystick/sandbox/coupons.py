@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
+from tallystick.sandbox import promotion_codes
 from tallystick.sandbox.errors import invalid, refused
 from tallystick.sandbox.lists import page
 from tallystick.sandbox.numbers import at_least, decimal_of, json_number
@@ -100,6 +101,8 @@ def redeem(call: Call, coupon: Obj) -> None:
     most = coupon["max_redemptions"]
     valid = coupon["valid"] and (most is None or times < most)
     call.store.change(coupon, times_redeemed=times, valid=valid)
+    if not valid:
+        promotion_codes.end_with(call, coupon)
 
 
 def expire(call: Call, coupon_id: str) -> None:
@@ -107,6 +110,7 @@ def expire(call: Call, coupon_id: str) -> None:
     coupon = call.store.get("coupon", coupon_id)
     if coupon is not None:
         call.store.change(coupon, valid=False)
+        promotion_codes.end_with(call, coupon)
 
 
 ACTIONS: Final = {EXPIRE: expire}
@@ -135,6 +139,7 @@ def delete(call: Call) -> Obj:
     """DELETE /v1/coupons/{id}: discounts that were given stay."""
     coupon = call.find("coupon")
     call.store.change(coupon, valid=False)
+    promotion_codes.end_with(call, coupon)
     call.emit("coupon.deleted", coupon)
     call.store.remove(coupon)
     return {"id": coupon["id"], "object": "coupon", "deleted": True}

@@ -94,9 +94,22 @@ def shown(event: Obj, version: str | None, relations: Relations) -> Obj:
     version = version or event["api_version"]
     data = event["data"]
     obj = render(data["object"], version, relations)
-    if obj is data["object"] and version == event["api_version"]:
+    if "previous_attributes" in data:
+        before = render({**data["object"], **data["previous_attributes"]}, version, relations)
+        data = {**data, "object": obj, "previous_attributes": _what_was(before, obj)}
+    elif obj is data["object"] and version == event["api_version"]:
         return event
     return {**event, "api_version": version, "data": {**data, "object": obj}}
+
+
+def _what_was(before: Obj, now: Obj) -> Obj:
+    """The old values of what has changed: of objects within, only what has changed of them; lists whole."""
+    was: Obj = {}
+    for name in before | now:
+        old, new = before.get(name), now.get(name)
+        if old != new:
+            was[name] = _what_was(old, new) if isinstance(old, dict) and isinstance(new, dict) else old
+    return was
 
 
 def body(event: Obj, endpoint: Obj, version: str | None, relations: Relations) -> bytes:

@@ -244,13 +244,14 @@ def void(call: Call, invoice: Obj) -> None:
     call.emit("invoice.voided", invoice)
 
 
-def mark_uncollectible(call: Call, invoice: Obj) -> None:
-    """Write an open invoice off; it can still be paid or voided."""
+def mark_uncollectible(call: Call, invoice: Obj, reason: str) -> None:
+    """Write an open invoice off; it can still be paid or voided. ``reason``: in words of Stripe's."""
     call = call.living_in(invoice["test_clock"])
     if invoice["status"] != "open":
         raise _cannot("mark as uncollectible", invoice)
     _stop(call, invoice)
     _end(call, invoice, "uncollectible", "marked_uncollectible_at")
+    call.store.change(invoice, status_details={"uncollectible": {"reason": reason}})
     call.emit("invoice.marked_uncollectible", invoice)
 
 

@@ -81,7 +81,7 @@ def void(call: Call) -> Obj:
 def mark_uncollectible(call: Call) -> Obj:
     """POST /v1/invoices/{id}/mark_uncollectible."""
     invoice = call.find("invoice")
-    invoice_finalisation.mark_uncollectible(call, invoice)
+    invoice_finalisation.mark_uncollectible(call, invoice, "user_forgiven")
     return invoice
 
 

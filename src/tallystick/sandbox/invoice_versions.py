@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tallystick.sandbox.store import Obj
     from tallystick.sandbox.versions import Relations, Undo
 
+_ENDIVE: Final = "2026-09-30.endive"
 _PAID_OFF_STRIPE: Final = "2026-05-27.dahlia"
 _DAHLIA: Final = "2026-03-25.dahlia"
 _CLOVER: Final = "2025-09-30.clover"
@@ -204,6 +205,7 @@ def _charge_of_invoice(charge: Obj, relations: Relations) -> None:
 
 
 CHANGES: Final[list[tuple[str, str, Undo]]] = [
+    (_ENDIVE, "invoice", _without("status_details")),
     (_PAID_OFF_STRIPE, "invoice", _without("amount_paid_off_stripe")),
     (_DAHLIA, "invoice", _without("customer_account")),
     (_DAHLIA, "invoiceitem", _without("customer_account", "quantity_decimal")),

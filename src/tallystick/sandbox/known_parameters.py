@@ -37,6 +37,8 @@ BESIDES: Final[list[tuple[str, str, str, str]]] = [
     ("POST /v1/invoices/create_preview", "*plan*", _ANY, "plans go on being taken"),
     ("POST /v1/subscription_schedules/{}", "phases[[]currency]", _ANY, "in the SDK 16.1"),
     ("* /v1/*subscription*", "*[[]billie]*", _ANY, "in the SDK 16.1"),
+    ("POST /v1/subscriptions/{}/resume", "payment_behavior", _ANY, "new in endive, in the SDK 16.1"),
+    ("POST /v1/subscription_schedules*", "pause_schedules*", _ANY, "new in endive, in the SDK 16.1"),
     ("POST /v1/customers*", "coupon", ENDIVE, "until basil, and without a version: the Stripe CLI"),
     ("POST /v1/promotion_codes", "coupon", ENDIVE, "until clover, and without a version: the CLI"),
     (

@@ -69,7 +69,7 @@ def with_period(subscription: Obj, _relations: Any) -> None:
 
 
 BILLING_MODE = "2025-06-30.basil"
-_DAHLIA, _BASIL = "2026-03-25.dahlia", "2025-03-31.basil"
+_ENDIVE, _DAHLIA, _BASIL = "2026-09-30.endive", "2026-03-25.dahlia", "2025-03-31.basil"
 
 OUTSIDE_FIRST: list[tuple[str, str, Callable[[Obj, Any], None]]] = [
     (_DAHLIA, "subscription", with_plan),
@@ -87,6 +87,9 @@ def _without(*names: str) -> Any:
 
 
 CHANGES: list[tuple[str, str, Callable[[Obj, Any], None]]] = [
+    (_ENDIVE, "subscription", _without("status_details")),
+    (_ENDIVE, "subscription_item", _without("current_trial")),
+    (_ENDIVE, "subscription_schedule", _without("pause_schedules")),
     (_DAHLIA, "subscription_item", item_with_plan),
     (_DAHLIA, "subscription_schedule", _without("customer_account")),
     (BILLING_MODE, "subscription", _without("billing_mode")),

@@ -27,6 +27,7 @@ from tallystick.sandbox.pricing import both_forms
 from tallystick.sandbox.routing import Route
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj, TableSpec
+from tallystick.sandbox.versions import BASIL
 
 TABLES: Final = [TableSpec("price", "price", indexes=("product", "lookup_key"))]
 
@@ -96,9 +97,15 @@ def inline(call: Call, data: dict[str, Any]) -> Obj:
 
 
 def _check_meter(call: Call, price: Obj) -> None:
-    meter = (price["recurring"] or {}).get("meter")
-    if meter is not None and "billing.meter" in call.store.tables:
-        call.find("billing.meter", meter, param="recurring[meter]")
+    recurring = price["recurring"] or {"usage_type": "licensed", "meter": None}
+    if recurring["meter"] is not None:
+        call.find("billing.meter", recurring["meter"], param="recurring[meter]")
+    elif recurring["usage_type"] == "metered" and call.versioned and call.since(BASIL):
+        raise invalid(
+            "Missing required param: recurring[meter]. Since 2025-03-31.basil a metered price has a meter.",
+            param="recurring[meter]",
+            code="parameter_missing",
+        )
 
 
 def _options(sent: dict[str, Any] | None, price: Obj) -> Obj:

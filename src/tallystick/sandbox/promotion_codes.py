@@ -77,8 +77,8 @@ def create(call: Call) -> Obj:
     if not coupon["valid"]:
         raise refused("The coupon is no longer valid.", param="promotion[coupon]")
     code = params.get("code") or call.sandbox.ids.chars(8).upper()
-    if not code.isalnum() or not code.isascii():
-        raise invalid("A promotion code may only contain letters and digits.", param="code")
+    if not code.replace("-", "").isalnum() or not code.isascii():
+        raise invalid("A promotion code may only contain letters, digits and dashes.", param="code")
     active = params.get("active", True)
     if active and _active(call, code) is not None:
         raise refused(f"An active promotion code with `code: {code}` already exists.", param="code")
@@ -152,9 +152,19 @@ def redeem(call: Call, promotion: Obj) -> None:
     call.store.change(promotion, times_redeemed=times, active=active)
 
 
+def end_with(call: Call, coupon: Obj) -> None:
+    """A coupon is valid no more: a code is only active as long as its coupon is valid."""
+    for promotion in list(call.store.tables["promotion_code"].rows.values()):
+        if promotion["promotion"]["coupon"] == coupon["id"]:
+            _deactivate(call, promotion)
+
+
 def expire(call: Call, promotion_id: str) -> None:
     """Timer: ``expires_at`` has come."""
-    promotion = call.find("promotion_code", promotion_id)
+    _deactivate(call, call.find("promotion_code", promotion_id))
+
+
+def _deactivate(call: Call, promotion: Obj) -> None:
     previous = call.store.change(promotion, active=False)
     if previous:
         call.emit("promotion_code.updated", promotion, previous)

@@ -143,7 +143,7 @@ def _line(call: Call, subscription: Obj, line: Line, invoice: str) -> NewLine:
         ),
         period=(line.start, line.end),
         description=line.description,
-        price=item["price"],
+        price=line.price,
         unit_amount_decimal=line.unit,
         quantity=line.quantity,
         discounts=tuple(
@@ -216,11 +216,13 @@ def collect(call: Call, subscription: Obj, invoice: Obj, behavior: str) -> Obj:
     return invoice
 
 
-def bill_update(call: Call, subscription: Obj, billed: Sequence[Line], behavior: str) -> Obj:
+def bill_update(
+    call: Call, subscription: Obj, billed: Sequence[Line], behavior: str, *, ident: str | None = None
+) -> Obj:
     """An invoice at once for a change: these lines and what is pending."""
     if behavior != "default_incomplete" and not call.quiet:
         need_method(call, subscription)
-    invoice = make(call, subscription, billed, "subscription_update")
+    invoice = make(call, subscription, billed, "subscription_update", ident=ident)
     collect(call, subscription, invoice, behavior)
     if (
         behavior == "default_incomplete"
@@ -232,19 +234,22 @@ def bill_update(call: Call, subscription: Obj, billed: Sequence[Line], behavior:
     return invoice
 
 
-def bill_cycle(call: Call, subscription: Obj, billed: Sequence[Line]) -> None:
-    """The invoice of a new period: a draft for an hour, unless collection is paused or given up."""
+def bill_cycle(call: Call, subscription: Obj, billed: Sequence[Line], ident: str) -> None:
+    """The invoice of a new period: a draft for an hour, unless collection is paused or given up.
+
+    ``ident`` is what ``announced_id`` said.
+    """
     paused = subscription["pause_collection"]
     behavior = None if paused is None else paused["behavior"]
     advances = behavior is None and subscription["status"] != "unpaid"
-    invoice = make(call, subscription, billed, "subscription_cycle", auto_advance=advances)
+    invoice = make(call, subscription, billed, "subscription_cycle", ident=ident, auto_advance=advances)
     if behavior in ("void", "mark_uncollectible"):
         invoice_finalisation.finalise(call, invoice, auto_advance=False)
         if invoice["status"] == "open":
             if behavior == "void":
                 invoice_finalisation.void(call, invoice)
             else:
-                invoice_finalisation.mark_uncollectible(call, invoice)
+                invoice_finalisation.mark_uncollectible(call, invoice, "subscription_paused")
 
 
 def bill_final(call: Call, subscription: Obj, billed: Sequence[Line]) -> None:

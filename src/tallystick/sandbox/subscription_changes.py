@@ -8,6 +8,8 @@ interval, ``billing_cycle_anchor=now`` and the end of a trial begin a new period
 
 from __future__ import annotations
 
+from typing import Any
+
 from tallystick.sandbox import subscription_billing as billing
 from tallystick.sandbox import subscription_items as items
 from tallystick.sandbox import subscription_life as life
@@ -30,6 +32,7 @@ def update(call: Call, subscription: Obj) -> Obj:
         _update_ended(call, subscription)
         return subscription
     params = call.params
+    _not_against_schedule(subscription, params)
     before = dict(subscription)
     behavior = params.get("payment_behavior", "allow_incomplete")
     customer = call.find("customer", subscription["customer"])
@@ -50,6 +53,16 @@ def update(call: Call, subscription: Obj) -> Obj:
     add_once(call, subscription)
     settle(call, subscription, plan, before, behavior)
     return subscription
+
+
+def _not_against_schedule(subscription: Obj, params: dict[str, Any]) -> None:
+    schedule = subscription["schedule"]
+    ending = ("cancel_at", "cancel_at_period_end")
+    if schedule and any(params.get(name, subscription[name]) != subscription[name] for name in ending):
+        raise refused(
+            f"The subscription is managed by the subscription schedule `{schedule}`, and updating any"
+            " cancelation behavior directly is not allowed. Please update the schedule instead."
+        )
 
 
 def _update_ended(call: Call, subscription: Obj) -> None:
@@ -98,9 +111,6 @@ def _discounts(call: Call, subscription: Obj) -> None:
             call.emit("customer.discount.created", call.find("discount", ident))
 
 
-# Items
-
-
 # Anchor and trial
 
 
@@ -136,7 +146,7 @@ def _trial(call: Call, subscription: Obj, plan: Plan) -> None:
     call.store.change(subscription, trial_end=moment, trial_start=start, status="trialing")
 
 
-def _begin_period(call: Call, subscription: Obj, plan: Plan) -> None:
+def begin_period(call: Call, subscription: Obj, plan: Plan) -> None:
     """The new period of a restart: until the trial ends, or a whole cycle from a new anchor."""
     if trialing(subscription, plan.moment):
         call.store.change(subscription, billing_cycle_anchor=subscription["trial_end"])
@@ -162,21 +172,22 @@ def settle(call: Call, subscription: Obj, plan: Plan, before: Obj, behavior: str
         life.wind(call, subscription)
         return
     if plan.restart:
-        _begin_period(call, subscription, plan)
-    debits = [] if plan.restart or not plan.prorate else _debits(call, subscription, plan)
+        begin_period(call, subscription, plan)
+    remaining = [] if plan.restart or not plan.prorate else debits(call, subscription, plan)
     items.show(call, subscription)
     if ends_trial:
         call.store.change(subscription, status="active")
-    pending = plan.credits + debits
+    pending = plan.credits + remaining
     at_once = plan.at_once and (pending or plan.regular)
     for line in pending:
         waiting.pend(call, subscription, line)
     if at_once and behavior == "pending_if_incomplete":
         _try(call, subscription, plan, before)
     else:
-        _say(call, subscription, before)
-        if at_once or plan.regular:
-            billing.bill_update(call, subscription, plan.regular, behavior)
+        ident = billing.announced_id(call, subscription) if at_once or plan.regular else None
+        say(call, subscription, before)
+        if ident is not None:
+            billing.bill_update(call, subscription, plan.regular, behavior, ident=ident)
     life.wind(call, subscription)
 
 
@@ -186,12 +197,12 @@ def _try(call: Call, subscription: Obj, plan: Plan, before: Obj) -> None:
     invoice = billing.bill_update(call, subscription, plan.regular, "allow_incomplete")
     call.store.hide(subscription, trying=False)
     if invoice["status"] == "paid" or subscription["collection_method"] == "send_invoice":
-        _say(call, subscription, before)
+        say(call, subscription, before)
     else:
         updates.put_off(call, subscription, before, plan.billed, invoice)
 
 
-def _debits(call: Call, subscription: Obj, plan: Plan) -> list[Line]:
+def debits(call: Call, subscription: Obj, plan: Plan) -> list[Line]:
     """What remains of the period of the items that have changed, net of discounts."""
     if trialing(subscription, plan.moment):
         return []
@@ -214,7 +225,7 @@ def _debits(call: Call, subscription: Obj, plan: Plan) -> list[Line]:
     return found
 
 
-def _say(call: Call, subscription: Obj, before: Obj) -> None:
+def say(call: Call, subscription: Obj, before: Obj) -> None:
     previous = {name: value for name, value in before.items() if subscription.get(name) != value}
     if previous:
         call.emit("customer.subscription.updated", subscription, previous)
@@ -237,30 +248,3 @@ def add_once(call: Call, subscription: Obj) -> None:
     """``add_invoice_items``: one-time prices on the next invoice of the subscription."""
     for index, sent in enumerate(call.params.get("add_invoice_items", ())):
         waiting.pend_once(call, subscription, sent, f"add_invoice_items[{index}]")
-
-
-def resume(call: Call, subscription: Obj) -> Obj:
-    """Out of ``paused``: a new period from now on, or the old one again; active once that is paid."""
-    before = dict(subscription)
-    behavior = call.params.get("proration_behavior", "create_prorations")
-    plan = Plan(call.params.get("proration_date", call.now), prorate=behavior != "none")
-    if call.params.get("billing_cycle_anchor", "now") == "now":
-        plan.restart = plan.at_once = True
-        _begin_period(call, subscription, plan)
-    else:
-        for item in items.of(call, subscription):
-            start, end = period_of(subscription, item["price"], plan.moment)
-            call.store.change(item, current_period_start=start, current_period_end=end)
-            if not items.metered(item):
-                plan.touched.append(item)
-        if plan.prorate:
-            for line in _debits(call, subscription, plan):
-                waiting.pend(call, subscription, line)
-    items.show(call, subscription)
-    if plan.regular:
-        invoice = billing.bill_update(call, subscription, plan.regular, "allow_incomplete")
-        if invoice["status"] != "paid":
-            _say(call, subscription, before)
-            return subscription
-    life.resumed(call, subscription, before)
-    return subscription

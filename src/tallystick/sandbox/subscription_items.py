@@ -85,6 +85,7 @@ def new(call: Call, subscription: Obj, sent: dict[str, Any], price: Obj, period:
         "created": call.now,
         "current_period_end": period[1],
         "current_period_start": period[0],
+        "current_trial": None,
         "discounts": [],
         "metadata": merged_metadata(None, sent.get("metadata", {})),
         "price": dict(price),

@@ -99,9 +99,10 @@ def cycle(call: Call, ident: str) -> None:
     if trial_over:
         call.store.change(subscription, status="active")
     _drop_ended_discounts(call, subscription)
+    invoice = billing.announced_id(call, subscription) if billed else None
     _say(call, subscription, before)
-    if billed:
-        billing.bill_cycle(call, subscription, billed)
+    if invoice is not None:
+        billing.bill_cycle(call, subscription, billed, invoice)
     wind(call, subscription)
 
 
@@ -139,9 +140,13 @@ def _drop_ended_discounts(call: Call, subscription: Obj) -> None:
 
 
 def _say(call: Call, subscription: Obj, before: Obj) -> None:
-    previous = {name: value for name, value in before.items() if subscription.get(name) != value}
+    previous = _changed(subscription, before)
     if previous:
         call.emit("customer.subscription.updated", subscription, previous)
+
+
+def _changed(subscription: Obj, before: Obj) -> Obj:
+    return {name: value for name, value in before.items() if subscription.get(name) != value}
 
 
 def upcoming(call: Call, ident: str) -> None:
@@ -180,16 +185,22 @@ def without_method(call: Call, subscription: Obj) -> bool:
     if wanted == "cancel":
         end(call, subscription, subscription["cancellation_details"])
         return True
-    previous = call.store.change(subscription, status="paused")
-    call.emit("customer.subscription.paused", subscription, previous)
+    paused(call, subscription, "trial_end_without_payment_method", dict(subscription))
     return True
 
 
-def resumed(call: Call, subscription: Obj, before: Obj) -> None:
-    """A paused subscription is active again."""
-    call.store.change(subscription, status="active")
-    previous = {name: value for name, value in before.items() if subscription.get(name) != value}
-    call.emit("customer.subscription.resumed", subscription, previous)
+def paused(call: Call, subscription: Obj, reason: str, before: Obj) -> None:
+    """Neither service nor invoices from now on, for a reason as ``status_details`` names it."""
+    details = {"subscription": {"type": reason}, "transitioned_at": call.now, "type": "subscription"}
+    call.store.change(subscription, status="paused", status_details={"paused": details})
+    call.emit("customer.subscription.paused", subscription, _changed(subscription, before))
+    wind(call, subscription)
+
+
+def resumed(call: Call, subscription: Obj, before: Obj, status: str = "active") -> None:
+    """A paused subscription goes on."""
+    call.store.change(subscription, status=status, status_details=None)
+    call.emit("customer.subscription.resumed", subscription, _changed(subscription, before))
     wind(call, subscription)
 
 
@@ -257,6 +268,7 @@ def end(
         canceled_at=subscription["canceled_at"] or call.now,
         ended_at=call.now,
         cancellation_details=details,
+        status_details=None,
     )
     wind(call, subscription)
     invoices.stop_collecting(call, subscription)

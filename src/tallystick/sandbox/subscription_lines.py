@@ -31,6 +31,8 @@ class Line:
     """One line: ``amount`` in minor units of the subscription's currency, the period in seconds."""
 
     item: Obj
+    price: Obj
+    """What it bills: an item's price may have changed since what a credit gives back."""
     amount: int
     description: str
     start: int
@@ -128,6 +130,7 @@ def _lines(call: Call, item: Obj, currency: str, quantity: Decimal, period: Peri
     return [
         Line(
             item=item,
+            price=item["price"],
             amount=part.amount,
             description=_described(call, item, part, currency),
             start=period[0],
@@ -143,6 +146,7 @@ def trial(call: Call, item: Obj, period: Period) -> Line:
     """The line of nothing that a trial bills."""
     return Line(
         item=item,
+        price=item["price"],
         amount=0,
         description=f"Trial period for {_several(call, item)}",
         start=period[0],
@@ -189,6 +193,7 @@ def _prorated(call: Call, item: Obj, amount: int, period: Period, credited: Obj 
     day = datetime.fromtimestamp(period[0], UTC).strftime("%d %b %Y")
     return Line(
         item=item,
+        price=item["price"],
         amount=amount,
         description=f"{words} time on {_several(call, item)} after {day}",
         start=period[0],

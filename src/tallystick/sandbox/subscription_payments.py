@@ -7,6 +7,7 @@ from typing import Any, Final
 from tallystick.sandbox import invoice_finalisation, invoice_payments
 from tallystick.sandbox import subscription_invoices as invoices
 from tallystick.sandbox import subscription_life as life
+from tallystick.sandbox import subscription_pauses as pauses
 from tallystick.sandbox import subscription_pending as updates
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
@@ -24,13 +25,14 @@ def paid(call: Call, invoice: Obj) -> None:
     if subscription is None:
         return
     call = call.living_in(subscription["test_clock"])
-    _keep_method(call, subscription, invoice)
+    kept = _keep_method(call, subscription, invoice)
     if updates.waits_for(call, subscription, invoice):
         updates.apply(call, subscription)
         life.wind(call, subscription)
+    elif subscription["latest_invoice"] == invoice["id"] and _recover(call, subscription, kept):
         return
-    if subscription["latest_invoice"] == invoice["id"]:
-        _recover(call, subscription)
+    if kept:
+        call.emit("customer.subscription.updated", subscription, kept)
 
 
 def settled_elsewhere(call: Call, invoice: Obj) -> None:
@@ -39,12 +41,16 @@ def settled_elsewhere(call: Call, invoice: Obj) -> None:
         paid(call, invoice)
 
 
-def _keep_method(call: Call, subscription: Obj, invoice: Obj) -> None:
-    """``save_default_payment_method=on_subscription``: what has paid is the default from now on."""
+def _keep_method(call: Call, subscription: Obj, invoice: Obj) -> Obj:
+    """``save_default_payment_method=on_subscription``: what has paid is the default from now on.
+
+    Returns what that changed.
+    """
     wanted = subscription["payment_settings"]["save_default_payment_method"] == "on_subscription"
     intent = invoice_payments.intent_of(call, invoice) if wanted else None
-    if intent is not None and intent["payment_method"] is not None:
-        call.store.change(subscription, default_payment_method=intent["payment_method"])
+    if intent is None or intent["payment_method"] is None:
+        return {}
+    return call.store.change(subscription, default_payment_method=intent["payment_method"])
 
 
 def method_set_up(call: Call, intent: Obj) -> None:
@@ -66,22 +72,28 @@ def update_expired(call: Call, ident: str) -> None:
             invoice_finalisation.void(call, invoice)
 
 
-def _recover(call: Call, subscription: Obj) -> None:
+def _recover(call: Call, subscription: Obj, kept: Obj) -> bool:
+    """Whether it was in debt or paused; it is not any more, by an event that names ``kept`` changes too."""
     if subscription["status"] == "paused":
-        life.resumed(call, subscription, {"status": "paused"})
-    elif subscription["status"] in ("incomplete", "past_due", "unpaid"):
-        trial = subscription["trial_end"] is not None and subscription["trial_end"] > call.now
-        previous = call.store.change(subscription, status="trialing" if trial else "active")
-        call.emit("customer.subscription.updated", subscription, previous)
-        life.wind(call, subscription)
+        return pauses.paid(call, subscription, kept)
+    if subscription["status"] not in ("incomplete", "past_due", "unpaid"):
+        return False
+    trial = subscription["trial_end"] is not None and subscription["trial_end"] > call.now
+    previous = call.store.change(subscription, status="trialing" if trial else "active")
+    call.emit("customer.subscription.updated", subscription, {**kept, **previous})
+    life.wind(call, subscription)
+    return True
 
 
 def failed(call: Call, invoice: Obj) -> None:
     """A payment has failed: past_due, and after the last attempt what the settings say."""
     subscription = _of_invoice(call, invoice)
-    if subscription is None or subscription["status"] in ("incomplete", "paused"):
+    if subscription is None or subscription["status"] == "incomplete":
         return
     call = call.living_in(subscription["test_clock"])
+    if subscription["status"] == "paused":
+        pauses.failed(call, subscription, invoice)
+        return
     if updates.waits_for(call, subscription, invoice) or call.store.hidden(subscription).get("trying"):
         return
     if subscription["status"] in ("active", "trialing"):
@@ -122,8 +134,10 @@ def forgiven(call: Call, invoice: Obj) -> None:
     call = call.living_in(subscription["test_clock"])
     if subscription["status"] == "incomplete" and invoice["status"] == "void":
         life.expired(call, subscription)
+    elif subscription["status"] == "paused" and invoice["status"] == "void":
+        pauses.given_up(call, subscription)
     elif subscription["status"] in ("incomplete", "past_due", "paused"):
-        _recover(call, subscription)
+        _recover(call, subscription, {})
 
 
 def customer_deleted(call: Call, customer: Obj) -> None:

@@ -48,7 +48,11 @@ def put_off(call: Call, subscription: Obj, before: Obj, billed: dict[str, Obj | 
     )
     call.sandbox.timers.take(EXPIRE, subscription["id"])
     call.after(_SECONDS, EXPIRE, subscription["id"])
-    call.emit("customer.subscription.updated", subscription, previous)
+    call.emit(
+        "customer.subscription.updated",
+        subscription,
+        {**previous, "latest_invoice": before["latest_invoice"]},
+    )
 
 
 def _become(call: Call, item: Obj, values: Obj) -> None:

@@ -14,9 +14,10 @@ from tallystick.sandbox import subscription_changes as changes
 from tallystick.sandbox import subscription_creation
 from tallystick.sandbox import subscription_items as items
 from tallystick.sandbox import subscription_life as life
+from tallystick.sandbox import subscription_pauses as pauses
 from tallystick.sandbox import subscription_shape as shape
 from tallystick.sandbox import subscription_waiting as waiting
-from tallystick.sandbox.errors import StripeError, invalid, refused
+from tallystick.sandbox.errors import StripeError, invalid
 from tallystick.sandbox.params import Params, boolean, clearable, integer, list_of, one_of, text
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
@@ -89,9 +90,7 @@ def _changed(call: Call, subscription: Obj, details: dict[str, Any], *, recurrin
         prorate = details.get("proration_behavior", "create_prorations") != "none"
         life.end(call, subscription, subscription["cancellation_details"], prorate=prorate, invoice_now=True)
     elif details.pop("resume_at", None) is not None:
-        if subscription["status"] != "paused":
-            raise refused("You can only preview the resumption of a paused subscription.")
-        changes.resume(replace(call, params={}), subscription)
+        pauses.resume(replace(call, params={}), subscription)
     elif details:
         params = {
             name: value for name, value in details.items() if name not in ("billing_mode", "start_date")

@@ -65,6 +65,7 @@ def _new(call: Call, customer: str, clock: str | None, mode: Obj) -> Obj:
         "livemode": False,
         "metadata": merged_metadata(None, params.get("metadata", {})),
         "phases": [],
+        "pause_schedules": [],
         "released_at": None,
         "released_subscription": None,
         "status": "not_started",

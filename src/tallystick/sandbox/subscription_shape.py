@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from tallystick.sandbox.numbers import at_least
 from tallystick.sandbox.params import (
@@ -155,11 +155,38 @@ UPDATE: Final = Params(
     }
 )
 CANCEL: Final = Params({"cancellation_details": CANCELLATION, "invoice_now": boolean, "prorate": boolean})
+_ANCHOR: Final = one_of("now", "unchanged")
+_ANCHOR_TYPE: Final = Params({"type": _ANCHOR}, required=("type",))
+
+
+def _resumed_anchor(value: Any, name: str) -> str:
+    """``now`` or ``unchanged``: since endive as the ``type`` of an object."""
+    if isinstance(value, dict):
+        return str(_ANCHOR_TYPE(value, name)["type"])
+    return str(_ANCHOR(value, name))
+
+
 RESUME: Final = Params(
     {
-        "billing_cycle_anchor": one_of("now", "unchanged"),
+        "billing_cycle_anchor": _resumed_anchor,
+        "payment_behavior": one_of("resume_on_payment_attempt", "resume_on_payment_success"),
         "proration_behavior": PRORATION,
         "proration_date": integer,
+    }
+)
+_BILL_FOR: Final = Params(
+    {
+        "outstanding_usage_through": Params({"type": one_of("none", "now")}, required=("type",)),
+        "unused_time_from": Params(
+            {"type": one_of("item_current_period_start", "none", "now")}, required=("type",)
+        ),
+    }
+)
+PAUSE: Final = Params(
+    {
+        "bill_for": _BILL_FOR,
+        "invoicing_behavior": one_of("invoice", "pending_invoice_item"),
+        "type": one_of("subscription"),
     }
 )
 LIST: Final = listing(
@@ -221,6 +248,7 @@ BLANK: Final[Obj] = {
     "schedule": None,
     "start_date": 0,
     "status": "incomplete",
+    "status_details": None,
     "test_clock": None,
     "transfer_data": None,
     "trial_end": None,

@@ -21,7 +21,7 @@ def pending(call: Call, subscription: Obj) -> list[Obj]:
 
 
 def pend(call: Call, subscription: Obj, line: Line) -> Obj:
-    """Keep a proration as an invoice item, for the subscription's next invoice."""
+    """Keep a line as an invoice item, for the subscription's next invoice."""
     item, credited = line.item, line.credited
     return invoice_items.make(
         call,
@@ -31,12 +31,12 @@ def pend(call: Call, subscription: Obj, line: Line) -> Obj:
             currency=subscription["currency"],
             period=(line.start, line.end),
             description=line.description,
-            price=item["price"],
+            price=line.price,
             quantity=1 if line.quantity is None else line.quantity,
             discountable=False,
             tax_rates=[rate["id"] for rate in item["tax_rates"]] or None,
             metadata=subscription["metadata"],
-            proration=True,
+            proration=line.proration,
             subscription=subscription["id"],
             subscription_item=item["id"],
             credited=(credited["invoice"], credited["invoice_line_items"]) if credited else None,

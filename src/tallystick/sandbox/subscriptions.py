@@ -13,6 +13,7 @@ from tallystick.sandbox import subscription_changes as changes
 from tallystick.sandbox import subscription_creation as creation
 from tallystick.sandbox import subscription_life as life
 from tallystick.sandbox import subscription_lists as lists
+from tallystick.sandbox import subscription_pauses as pauses
 from tallystick.sandbox import subscription_shape as shape
 from tallystick.sandbox import subscription_terms as terms
 from tallystick.sandbox.errors import invalid, missing, refused
@@ -69,15 +70,16 @@ def cancel(call: Call) -> Obj:
     return subscription
 
 
+def pause(call: Call) -> Obj:
+    """POST /v1/subscriptions/{id}/pause: neither service nor invoices until it is resumed."""
+    subscription = find(call)
+    return pauses.pause(call.living_in(subscription["test_clock"]), subscription)
+
+
 def resume(call: Call) -> Obj:
     """POST /v1/subscriptions/{id}/resume: out of ``paused``, once its invoice is paid."""
     subscription = find(call)
-    if subscription["status"] != "paused":
-        raise refused(
-            "You can only resume subscriptions that are paused. This subscription has a status of"
-            f" {subscription['status']}."
-        )
-    return changes.resume(call.living_in(subscription["test_clock"]), subscription)
+    return pauses.resume(call.living_in(subscription["test_clock"]), subscription)
 
 
 def migrate(call: Call) -> Obj:
@@ -134,6 +136,7 @@ ROUTES: Final = [
     Route("GET", f"{_URL}/{{}}", retrieve),
     Route("POST", f"{_URL}/{{}}", update, shape.UPDATE),
     Route("DELETE", f"{_URL}/{{}}", cancel, shape.CANCEL),
+    Route("POST", f"{_URL}/{{}}/pause", pause, shape.PAUSE),
     Route("POST", f"{_URL}/{{}}/resume", resume, shape.RESUME),
     Route("DELETE", f"{_URL}/{{}}/discount", delete_discount),
     Route(

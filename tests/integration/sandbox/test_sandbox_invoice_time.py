@@ -71,7 +71,8 @@ async def test_a_sent_invoice_becomes_overdue(timed: tuple[Sdk, ManualClock]) ->
     await asyncio.sleep(0.01)
     assert (await types_since(sdk, "invoice.finalized"))[-1] == "invoice.sent"
     clock.advance(7 * DAY)
-    assert (await types_since(sdk, "invoice.finalized"))[-1] == "invoice.overdue"
+    assert (await types_since(sdk, "invoice.finalized"))[-2:] == ["invoice.overdue", "customer.updated"]
+    assert (await sdk("customers.retrieve", customer)).delinquent
     invoice = await sdk("invoices.retrieve", draft.id)
     async with aiohttp.ClientSession() as session:
         async with session.get(invoice.hosted_invoice_url) as page:
@@ -90,6 +91,7 @@ async def test_a_sent_invoice_becomes_overdue(timed: tuple[Sdk, ManualClock]) ->
         async with session.get(invoice.hosted_invoice_url.replace("token=", "token=x")) as page:
             assert page.status == 404
     assert (await sdk("invoices.retrieve", draft.id)).status == "paid"
+    assert not (await sdk("customers.retrieve", customer)).delinquent
 
 
 async def test_invoices_survive_a_restart(tmp_path: Path) -> None:

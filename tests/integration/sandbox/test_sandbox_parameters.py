@@ -18,6 +18,7 @@ from tallystick.sandbox.versions import NEWEST
 NOT_IN_THE_SPEC = {
     "GET /v1/payment_pages/{}": "Checkout's own; the Stripe CLI calls it",
     "POST /v1/payment_pages/{}/confirm": "Checkout's own; the Stripe CLI calls it",
+    "POST /v1/subscriptions/{}/pause": "new in endive, in the SDK 16.1",
     "POST /v1/test_helpers/charges/{}/expire": "an authorisation that runs out, for tests",
 }
 """Calls that Stripe's spec does not have, and why the sandbox has them."""
