@@ -19,6 +19,7 @@ import orjson
 from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.faults import kill_points
 
 from tallystick.db import migrate
 from tallystick.db.session import open_engine
@@ -76,6 +77,8 @@ class Installation:
     stripe_url: str
     redis_url: str | None = None
     """None: the servers' Valkey."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """Of all its processes, by their names in the environment."""
     name: str = field(default_factory=lambda: f"faults_{secrets.token_hex(4)}")
     _processes: list[Process] = field(default_factory=list)
 
@@ -102,6 +105,7 @@ class Installation:
             "TALLYSTICK_DATABASE_TIMEOUT_S": "2",
             "TALLYSTICK_STRIPE_MAX_RETRIES": "0",
             "TALLYSTICK_LOG_FORMAT": "json",
+            **self.settings,
         }
 
     async def close(self) -> None:
@@ -112,9 +116,13 @@ class Installation:
         self._sock.close()
         await self.engine.dispose()
 
-    async def start_api(self) -> Process:
-        """Start an API process on the socket; returns when it answers."""
-        process = self._spawn("api", "-m", "tallystick", "serve", "--fd", str(self._sock.fileno()))
+    async def start_api(self, *, dying: tuple[str, str] | None = None) -> Process:
+        """Start an API process on the socket; returns when it answers.
+
+        ``dying``: the step and when it dies, see ``kill_points``.
+        """
+        program = ["-m", "tallystick"] if dying is None else [kill_points.__file__, *dying]
+        process = self._spawn("api", *program, "serve", "--fd", str(self._sock.fileno()))
         async with aiohttp.ClientSession() as session:
 
             async def answers() -> bool:

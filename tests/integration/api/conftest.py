@@ -82,7 +82,7 @@ class Face:
         """Stripe has forgotten all idempotency keys, and our rows are a day older."""
         self.sandbox.sandbox.idempotency.clear()
         async with self.app.engine.begin() as connection:
-            for table in ("payments", "refunds"):
+            for table in ("payments", "refunds", "stripe_calls", "idempotency_keys"):
                 await connection.execute(
                     text(f"UPDATE {table} SET created_at = created_at - interval '24 hours'")
                 )

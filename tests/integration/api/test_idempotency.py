@@ -9,7 +9,7 @@ from unittest.mock import AsyncMock
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from tests.integration.api.conftest import Face, open_face
 from tests.integration.api.test_refusals import assert_problem
 from tests.integration.api.test_whole_road import bring_events
@@ -24,6 +24,7 @@ from tallystick.idempotency import (
     enter,
     finish,
     keyed_request,
+    reap,
     release,
 )
 from tallystick.payments.reports import intent_report
@@ -46,6 +47,11 @@ async def run_out(face: Face) -> None:
     """All leases end, as if nobody had renewed them."""
     async with face.app.engine.begin() as connection:
         await connection.execute(text("UPDATE idempotency_keys SET leased_until = now()"))
+
+
+async def scalar(face: Face, query: TextClause) -> Any:
+    async with face.app.engine.connect() as connection:
+        return (await connection.execute(query)).scalar_one()
 
 
 async def test_two_hundred_at_once_are_one_payment(face: Face) -> None:
@@ -139,6 +145,37 @@ async def test_waiting_holds_no_connection(database_url: str, valkey: EmbeddedVa
         await face.begun("idempotency_keys")
         assert (await face.http.get("/payments")).status_code == 200
         assert {answer.status_code for answer in await asyncio.gather(*same)} == {201}
+
+
+async def test_one_at_work_keeps_its_key_past_its_lease(database_url: str, valkey: EmbeddedValkey) -> None:
+    async with open_face(database_url, valkey, idempotency_lease_s=0.3, idempotency_wait_s=0.0) as face:
+        await face.fault(action="delay", path=INTENTS, method="POST", seconds=1.5)
+        first = asyncio.create_task(face.post("/payments", ORDER, key="k"))
+        past = text("SELECT count(*) FROM idempotency_keys WHERE created_at < now() - interval '0.9 seconds'")
+        async with asyncio.timeout(10):
+            while not await scalar(face, past):  # noqa: ASYNC110 - the database's clock wakes nobody
+                await asyncio.sleep(0.02)
+        assert_problem(await face.post("/payments", ORDER, key="k"), 409, "idempotency_key_in_use")
+        assert (await first).status_code == 201
+
+
+async def test_old_keys_are_removed_in_batches_and_those_at_work_are_not(face: Face) -> None:
+    for number in range(5):
+        await face.post("/payments", {**ORDER, "confirm": False}, key=f"k-{number}")
+    async with face.app.engine.begin() as connection:
+        await connection.execute(
+            text("UPDATE idempotency_keys SET created_at = now() - interval '31 days' WHERE key <> 'k-0'")
+        )
+        await connection.execute(
+            text("UPDATE idempotency_keys SET leased_until = now() - interval '1 day' WHERE key <> 'k-1'")
+        )
+    month = timedelta(days=30)
+    reaped = [await reap(face.app.engine, keep=month, limit=2) for _ in range(3)]
+    assert reaped == [2, 1, 0]
+    kept = await face.post("/payments", {**ORDER, "confirm": False}, key="k-0")
+    assert replayed(kept)
+    left = text("SELECT array_agg(key ORDER BY key) FROM idempotency_keys")
+    assert await scalar(face, left) == ["k-0", "k-1"]
 
 
 async def test_one_that_died_is_taken_over_with_its_payment(
