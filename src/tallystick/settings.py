@@ -107,6 +107,7 @@ class Settings(BaseModel):
     audit_interval_s: float = Field(3600.0, gt=0, description="Pause between two audits of the inbox")
     audit_lag_s: float = Field(600.0, ge=0, description="Age at which an event that has not come is missing")
     audit_first_days: int = Field(30, ge=0, le=30, description="Days that the very first audit reaches back")
+    seal_interval_s: float = Field(2.0, gt=0, description="Pause between two seals of the ledger")
     archive_after_days: int = Field(
         30, ge=1, description="Age at which the bodies of processed events move to compressed archives"
     )

@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -23,9 +23,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tallystick.app import App
 from tallystick.db.session import database_is_away
-from tallystick.errors import StripeUnavailableError
 from tallystick.events.spec import Question
 from tallystick.idempotency import reap
+from tallystick.ledger import seals
 from tallystick.ledger.book import Book
 from tallystick.pipeline.archives import archive
 from tallystick.pipeline.completer import Completer
@@ -34,6 +34,7 @@ from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.gap_audit import GapAudit
 from tallystick.pipeline.hand import Hand
 from tallystick.pipeline.lookups import Lookups
+from tallystick.pipeline.loops import FIRST_PAUSE_S, LONGEST_PAUSE_S, Loops
 from tallystick.pipeline.process import Outcome, Processor
 from tallystick.pipeline.queue import QueueUnavailableError, Ring
 from tallystick.pipeline.settlement import Settlement
@@ -51,10 +52,10 @@ _SETTLE_PAUSE_S: Final = 0.1
 _SETTLE_CHECK_S: Final = 5.0
 _AUDIT_CHECK_S: Final = 60.0
 _ARCHIVE_CHECK_S: Final = 3600.0
+_SEAL_LAG: Final = timedelta(minutes=5)
+"""Unsealed for so long: a database transaction is left open somewhere, a prepared one perhaps."""
 _REAP_BATCH: Final = 1000
 _REAP_INTERVAL_S: Final = 600.0
-_FIRST_PAUSE_S: Final = 0.1
-_LONGEST_PAUSE_S: Final = 5.0
 _ROOM_IN_QUEUE: Final = 10
 """Batches: while so many wait in the queue, the sweep adds nothing to them."""
 
@@ -80,16 +81,17 @@ class Worker:
         self._completer = Completer(app.engine, app.stripe, app.settings)
         self._settlement = Settlement(app.engine, app.stripe, self._book, app.settings)
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._stopping = asyncio.Event()
+        self._loops = Loops()
         self._settle_now = asyncio.Event()
         self._asking: dict[Question, asyncio.Task[None]] = {}
         self._audit = GapAudit(app.engine, app.stripe, app.inbox, app.settings)
         self._deliveries = Deliveries(app.engine, app.webhooks, app.settings)
+        self._sealable = seals.Horizon(0, 0, 0)
         self._hand = Hand(room=app.settings.batch_size)
 
     def stop(self) -> None:
         """Finish the batches in hand, then return from ``run``."""
-        self._stopping.set()
+        self._loops.stop()
 
     async def run(self) -> None:
         """Work until ``stop`` is called."""
@@ -101,7 +103,7 @@ class Worker:
             async with asyncio.TaskGroup() as taking:
                 for stream in self._app.queue.streams:
                     read = partial(self._read, stream)
-                    taking.create_task(self._repeat("read", read), name=f"read {stream}")
+                    taking.create_task(self._loops.repeat("read", read), name=f"read {stream}")
                 for name, step in (
                     ("sweep", self._sweep),
                     ("reclaim", self._reclaim),
@@ -109,16 +111,17 @@ class Worker:
                     ("reap", self._reap),
                     ("deliver", self._deliveries.step),
                 ):
-                    taking.create_task(self._repeat(name, step), name=name)
+                    taking.create_task(self._loops.repeat(name, step), name=name)
                 listing = [
-                    taking.create_task(self._repeat(name, step), name=name)
+                    taking.create_task(self._loops.repeat(name, step), name=name)
                     for name, step in (
                         ("settle", self._settle),
                         ("audit", self._audit_inbox),
                         ("archive", self._archive),
+                        ("seal", self._seal),
                     )
                 ]
-                await self._stopping.wait()
+                await self._loops.stopped()
                 self._deliveries.wake()
                 for task in listing:  # a long list is taken up again where it stood
                     task.cancel()
@@ -132,41 +135,6 @@ class Worker:
         with suppress(QueueUnavailableError):
             await self._app.queue.leave(self._consumer)
         log.info("worker_stopped", consumer=self._consumer)
-
-    async def _repeat(self, name: str, step: Callable[[], Awaitable[None]]) -> None:
-        """Do a step again and again; after one that failed, wait longer and longer."""
-        pause_s = _FIRST_PAUSE_S
-        while not self._stopping.is_set():
-            if await self._attempt(name, step):
-                pause_s = _FIRST_PAUSE_S
-            else:
-                await self._pause(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-
-    async def _attempt(self, name: str, step: Callable[[], Awaitable[None]]) -> bool:
-        """Whether the step could be done. An outage is noted; anything unexpected is logged in full."""
-        try:
-            await step()
-        except QueueUnavailableError as error:
-            log.warning("queue_unavailable", loop=name, error=str(error))
-        except StripeUnavailableError as error:
-            log.warning("stripe_unavailable", loop=name, error=error.detail)
-        except Exception as error:
-            if database_is_away(error):
-                log.warning("database_unavailable", loop=name, error=type(error).__name__)
-            else:
-                log.exception("loop_failed", loop=name)
-        else:
-            return True
-        return False
-
-    async def _pause(self, seconds: float) -> None:
-        """Sleep, but wake at once when the worker is to stop."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
 
     async def _read(self, stream: str) -> None:
         """Take rings of one stream in hand, when there is room for more."""
@@ -182,12 +150,12 @@ class Worker:
             log.info("rings_reclaimed", rings=len(rings))
             await self._hand.put(rings)
         await self._app.queue.forget_idle(_FORGET_IDLE_MS)
-        await self._pause(_RECLAIM_INTERVAL_S)
+        await self._loops.pause(_RECLAIM_INTERVAL_S)
 
     async def _work(self) -> None:
         """Work off what is in hand, to the last of it when the worker is to stop."""
         while rings := await self._hand.take(self._app.settings.batch_size):
-            await self._attempt("work", partial(self._work_off, rings))
+            await self._loops.attempt("work", partial(self._work_off, rings))
 
     async def _work_off(self, rings: Sequence[Ring]) -> None:
         """Process, then acknowledge. What is not acknowledged is rung again, and passed over."""
@@ -196,16 +164,16 @@ class Worker:
 
     async def _process(self, events: Sequence[str]) -> None:
         """Process a batch, holding on to it while the database is away."""
-        pause_s = _FIRST_PAUSE_S
+        pause_s = FIRST_PAUSE_S
         while True:
             try:
                 outcome = await self._processor.process(events)
             except (SQLAlchemyError, OSError, TimeoutError) as error:
-                if not database_is_away(error) or self._stopping.is_set():
+                if not database_is_away(error) or self._loops.stopping:
                     raise
                 log.warning("database_unavailable", loop="process", error=type(error).__name__)
-                await self._pause(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                await self._loops.pause(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
                 self._follow_up(outcome)
                 return
@@ -246,9 +214,9 @@ class Worker:
             if events:
                 self._app.bell.ring(events)
             if len(events) == room:  # a backlog: more as soon as these are worked off
-                await self._pause(min(_FIRST_PAUSE_S, settings.sweep_interval_s))
+                await self._loops.pause(min(FIRST_PAUSE_S, settings.sweep_interval_s))
                 return
-        await self._pause(settings.sweep_interval_s)
+        await self._loops.pause(settings.sweep_interval_s)
 
     async def _due(self, limit: int) -> list[str]:
         again = timedelta(seconds=2 * self._app.settings.ring_grace_s)
@@ -258,16 +226,16 @@ class Worker:
     async def _audit_inbox(self) -> None:
         """One of the workers does it when it is due; the others look again."""
         await self._audit.run()
-        await self._pause(min(self._app.settings.audit_interval_s, _AUDIT_CHECK_S))
+        await self._loops.pause(min(self._app.settings.audit_interval_s, _AUDIT_CHECK_S))
 
     async def _archive(self) -> None:
         await archive(self._app.engine, after_days=self._app.settings.archive_after_days)
-        await self._pause(_ARCHIVE_CHECK_S)
+        await self._loops.pause(_ARCHIVE_CHECK_S)
 
     async def _complete(self) -> None:
         """Finish what requests began at Stripe and did not hear the end of."""
         if not await self._completer.complete_due():
-            await self._pause(self._app.settings.completion_interval_s)
+            await self._loops.pause(self._app.settings.completion_interval_s)
 
     async def _reap(self) -> None:
         """Remove old idempotency keys, a batch a transaction."""
@@ -276,18 +244,28 @@ class Worker:
         if reaped:
             log.info("idempotency_keys_reaped", keys=reaped)
         if reaped < _REAP_BATCH:
-            await self._pause(_REAP_INTERVAL_S)
+            await self._loops.pause(_REAP_INTERVAL_S)
+
+    async def _seal(self) -> None:
+        """Seal what was in the ledger at the last turn: by now, what was being written then has committed."""
+        await seals.seal(self._app.engine, self._sealable)
+        self._sealable = await seals.horizon(self._app.engine)
+        async with self._app.engine.connect() as connection:
+            lag = await seals.lag(connection)
+        if lag > _SEAL_LAG:
+            log.error("ledger_not_sealed", lag_s=round(lag.total_seconds()))
+        await self._loops.pause(self._app.settings.seal_interval_s)
 
     async def _settle(self) -> None:
         """Pull at the interval; in between post what events named, as soon as they name it."""
         settlement, interval_s = self._settlement, self._app.settings.settlement_interval_s
         await settlement.pull()
         next_pull = time.monotonic() + interval_s
-        while not self._stopping.is_set() and (left_s := next_pull - time.monotonic()) > 0:
+        while not self._loops.stopping and (left_s := next_pull - time.monotonic()) > 0:
             try:
                 async with asyncio.timeout(min(left_s, _SETTLE_CHECK_S)):
                     await self._settle_now.wait()
-                await self._pause(_SETTLE_PAUSE_S)
+                await self._loops.pause(_SETTLE_PAUSE_S)
             except TimeoutError:
                 pass  # nothing was named; a fetch that failed before may be due
             self._settle_now.clear()

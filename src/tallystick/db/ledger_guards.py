@@ -13,6 +13,7 @@ APPEND_ONLY: Final = (
     "ledger_transactions",
     "ledger_entries",
     "effect_dates",
+    "ledger_seals",
 )
 
 _FUNCTIONS: Final = (
@@ -73,6 +74,10 @@ END $$
 _CHECKS: Final = (
     """
 CREATE TRIGGER take_xid BEFORE INSERT ON ledger_transactions
+  FOR EACH STATEMENT EXECUTE FUNCTION ledger_take_xid()
+""",
+    """
+CREATE TRIGGER take_xid BEFORE INSERT ON effect_dates
   FOR EACH STATEMENT EXECUTE FUNCTION ledger_take_xid()
 """,
     """

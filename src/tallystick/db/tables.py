@@ -381,6 +381,12 @@ ledger_transactions = Table(
     Column("digest", LargeBinary, nullable=False),
     Column("xact", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
     CheckConstraint("octet_length(digest) = 32", name="digest"),
+    Index(
+        "ix_ledger_transactions_occurred_at",
+        "occurred_at",
+        postgresql_using="brin",
+        postgresql_with={"pages_per_range": 16, "autosummarize": "on"},
+    ),
     Index("ix_ledger_transactions_payment_id", "payment_id", postgresql_where=text("payment_id IS NOT NULL")),
 )
 
@@ -418,6 +424,38 @@ effect_dates = Table(
     _at("occurred_at", primary_key=True),
     Column("source", Text, nullable=False),
     _at("heard_at", now=True),
+    Column("id", BigInteger, Identity(always=True, cache=1), nullable=False, unique=True),
+    Index("ix_effect_dates_occurred_at", "occurred_at"),
+)
+
+# The ledger in blocks, each hash over the one before. See ledger/seals.py.
+ledger_seals = Table(
+    "ledger_seals",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("format", SmallInteger, nullable=False),
+    Column("after_id", BigInteger, nullable=False),
+    Column("last_id", BigInteger, nullable=False),
+    Column("after_date_id", BigInteger, nullable=False),
+    Column("last_date_id", BigInteger, nullable=False),
+    Column("transactions", Integer, nullable=False),
+    Column("leaves", LargeBinary, nullable=False),
+    Column("date_leaves", LargeBinary, nullable=False),
+    Column("previous_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    _at("sealed_at", now=True),
+)
+
+# Sums of sealed entries by day and by hour of UTC. See ledger/sums.py.
+ledger_sums = Table(
+    "ledger_sums",
+    metadata,
+    Column("account_id", Integer, ForeignKey("ledger_accounts.id"), primary_key=True),
+    Column("grain", Text(collation="C"), primary_key=True),
+    _at("starts_at", primary_key=True),
+    Column("debits", BigInteger, nullable=False),
+    Column("credits", BigInteger, nullable=False),
+    _one_of("grain", "day", "hour"),
 )
 
 outbox = Table(

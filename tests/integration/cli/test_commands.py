@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.builders import StripeStory
 from tests.road import Road
@@ -19,6 +21,7 @@ from tests.road import Road
 from tallystick.api.bodies import TrialBalance
 from tallystick.cli import main
 from tallystick.embedded import EmbeddedPostgres
+from tallystick.ledger.seals import horizon, seal
 
 
 @dataclass(frozen=True)
@@ -177,3 +180,25 @@ def test_help_names_every_command_and_the_version_is_told() -> None:
         assert command in shown
     assert tallystick("--version").stdout.strip().count(".") == 2
     assert tallystick("no-such-command").returncode == 2
+
+
+async def test_the_ledger_is_verified_and_its_head_compared(
+    engine: AsyncEngine, database_url: str, paid: None
+) -> None:
+    await seal(engine, await horizon(engine))
+    env = {"DATABASE_URL": database_url}
+    listed = await asyncio.to_thread(answered, "ledger", "seals", **env)
+    verdict = await asyncio.to_thread(answered, "ledger", "verify", "--head", listed[0]["hash"], **env)
+    assert verdict["sound"]
+    assert verdict["head"] == listed[0]["hash"]
+    stranger = await asyncio.to_thread(tallystick, "ledger", "verify", "--head", "00" * 32, **env)
+    assert stranger.returncode == 1
+    assert "rewritten" in stranger.stdout
+    async with engine.begin() as connection:
+        await connection.execute(text("SET LOCAL session_replication_role = replica"))
+        await connection.execute(text("UPDATE ledger_transactions SET description = 'other'"))
+    broken = await asyncio.to_thread(tallystick, "ledger", "verify", **env)
+    assert broken.returncode == 1
+    assert "changed" in broken.stdout
+    now = await asyncio.to_thread(answered, "ledger", "balance", "revenue:payments", "EUR", **env)
+    assert now["balance"] == 2500
