@@ -139,6 +139,15 @@ class Settings(BaseModel):
         432_000.0, gt=0, description="Failing for so long without a success disables an endpoint"
     )
     webhooks_retention_days: int = Field(30, ge=1, description="How long the delivery log is kept")
+    smtp_url: SecretStr = Field(
+        SecretStr(""), description="SMTP server for notices by e-mail, e.g. smtps://user:password@host"
+    )
+    email_from: str = Field("", description="Who such e-mails are from")
+    email_to: tuple[str, ...] = Field((), description="Who gets them, comma-separated")
+    email_notices: tuple[str, ...] = Field(
+        ("dispute.*", "payout.failed", "webhook_endpoint.disabled"),
+        description="Types of notices that are sent by e-mail, or patterns, comma-separated",
+    )
 
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error"
@@ -157,7 +166,9 @@ class Settings(BaseModel):
         """The files that hold what may change while a process runs, by field."""
         return self._files
 
-    @field_validator("stripe_webhook_secrets", "master_keys", "cors_origins", mode="before")
+    @field_validator(
+        "stripe_webhook_secrets", "master_keys", "cors_origins", "email_to", "email_notices", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):

@@ -25,6 +25,7 @@ from tallystick.outbox.signing import notice_id, payload, signed_headers
 from tallystick.pipeline.delivery_results import Result, write_results
 from tallystick.pipeline.endpoint_secrets import live_secrets
 from tallystick.pipeline.fan_out import BATCH, fan_out, prune, retire
+from tallystick.pipeline.mail import open_mailer, set_up_email
 from tallystick.pipeline.webhook_client import WebhookClient
 from tallystick.settings import Settings
 from tallystick.vault import open_vault
@@ -61,7 +62,7 @@ WITH due AS MATERIALIZED (
     FROM due LEFT JOIN held h USING (id) WHERE d.id = due.id
   RETURNING d.id, d.endpoint_id, d.notice_id, d.attempts, h.id IS NOT NULL AS held
 )
-SELECT c.*, e.url, o.notice_key, o.type, o.data, o.created_at
+SELECT c.*, e.channel, e.url, o.notice_key, o.type, o.data, o.created_at
   FROM claimed c JOIN outbox o ON o.id = c.notice_id JOIN notice_endpoints e ON e.id = c.endpoint_id
  ORDER BY c.id
 """)
@@ -73,9 +74,11 @@ class Delivery:
 
     id: int
     endpoint_id: str
+    channel: str
     url: str
     attempt: int
     message_id: str
+    type: str
     body: str
     secrets: tuple[str, ...]
 
@@ -88,6 +91,7 @@ class Deliveries:
         self._client = client
         self._settings = settings
         self._vault = open_vault(settings)
+        self._mailer = open_mailer(settings)
         self._lease = timedelta(seconds=settings.webhooks_timeout_s + _LEASE_MARGIN_S)
         self._busy: Counter[str] = Counter()
         self._sending: set[asyncio.Task[None]] = set()
@@ -103,6 +107,8 @@ class Deliveries:
         """
         self._wake.clear()
         if self._writing is None:
+            async with self._engine.begin() as connection:
+                await set_up_email(connection, self._mailer)
             self._writing = asyncio.create_task(self._write_down(), name="write deliveries")
         fanned_out = await fan_out(self._engine)
         claimed = await self._claim()
@@ -152,12 +158,24 @@ class Deliveries:
         return retired + len(rows)
 
     async def _send(self, delivery: Delivery) -> None:
-        headers = signed_headers(delivery.message_id, delivery.body, delivery.secrets, datetime.now(UTC))
-        reply = await self._client.post(delivery.url, delivery.body.encode(), headers)
+        if delivery.channel == "webhook":
+            headers = signed_headers(delivery.message_id, delivery.body, delivery.secrets, datetime.now(UTC))
+            reply = await self._client.post(delivery.url, delivery.body.encode(), headers)
+        elif self._mailer is not None:
+            reply = await self._mailer.send(delivery.message_id, delivery.type, delivery.body)
+        else:  # set up by a worker with other settings: when the lease ends, that one can send it
+            self._leave(delivery.endpoint_id)
+            return
         log.debug("notice_sent", delivery=delivery.id, status=reply.status, error=reply.error_code)
         self._results.put_nowait(
             Result.of(delivery.id, delivery.endpoint_id, delivery.attempt, reply, self._settings)
         )
+
+    def _leave(self, endpoint_id: str) -> None:
+        """A place at the endpoint is free again."""
+        self._busy[endpoint_id] -= 1
+        if not self._busy[endpoint_id]:
+            del self._busy[endpoint_id]
 
     async def _write_down(self) -> None:
         """Write results as they come, many in one commit, and hold on to them while the database is away."""
@@ -167,9 +185,7 @@ class Deliveries:
                 results.append(self._results.get_nowait())
             await self._write(results)
             for result in results:
-                self._busy[result.endpoint_id] -= 1
-                if not self._busy[result.endpoint_id]:
-                    del self._busy[result.endpoint_id]
+                self._leave(result.endpoint_id)
                 self._results.task_done()
             self._wake.set()
 
@@ -194,4 +210,14 @@ class Deliveries:
 def _delivery(row: Row[Any], secrets: Sequence[str]) -> Delivery:
     message_id = notice_id(row.notice_key)
     body = payload(message_id, row.type, row.created_at, row.data)
-    return Delivery(row.id, row.endpoint_id, row.url, row.attempts, message_id, body, tuple(secrets))
+    return Delivery(
+        id=row.id,
+        endpoint_id=row.endpoint_id,
+        channel=row.channel,
+        url=row.url,
+        attempt=row.attempts,
+        message_id=message_id,
+        type=row.type,
+        body=body,
+        secrets=tuple(secrets),
+    )

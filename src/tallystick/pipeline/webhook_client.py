@@ -50,7 +50,8 @@ class Reply:
     """What came of an attempt. ``error_code`` is None when the endpoint took the notice (any 2xx).
 
     Codes: ``http_status``, ``redirected``, ``timeout``, ``address_refused``, ``name_not_found``,
-    ``tls_failed``, ``connection_failed``, ``answer_unreadable``, ``url_refused``.
+    ``tls_failed``, ``connection_failed``, ``answer_unreadable``, ``url_refused``, and of e-mail
+    ``mail_refused``.
     """
 
     attempted_at: datetime
