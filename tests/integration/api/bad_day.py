@@ -52,6 +52,8 @@ class Command:
     def stripe_path(self) -> str:
         if self.verb == "refund":
             return "/v1/refunds"
+        if self.verb == "update":
+            return "/v1/payment_intents/*"
         return "/v1/payment_intents" + (f"/*/{self.verb}" if self.before is not None else "")
 
 
@@ -66,6 +68,7 @@ COMMANDS: dict[str, Command] = {
         "requires_payment_method",
         402,
     ),
+    "update": Command("update", {"description": "changed"}, "requires_payment_method", 200, before={}),
     "confirm": Command("confirm", _CARD, "succeeded", 200, before={}, ledger=_SALE),
     "capture": Command(
         "capture",
@@ -109,7 +112,8 @@ class Scene:
         made = await self.face.post("/payments", {**order, **self.command.before})
         assert made.status_code == 201, made.text
         self.payment_id = made.json()["id"]
-        self._path = f"/payments/{self.payment_id}/{self.command.verb}"
+        verb = self.command.verb
+        self._path = f"/payments/{self.payment_id}" + ("" if verb == "update" else f"/{verb}")
 
     async def ask(self) -> httpx.Response:
         """The command, under its key."""
@@ -167,6 +171,8 @@ class Scene:
         read = await self.read()
         if self.command.verb == "refund":
             assert [refund["status"] for refund in read["refunds"]] == ["unknown"]
+        elif self.command.verb == "update":  # which leaves the status as it is
+            assert (read["status"], read["description"]) == (self.command.status, None)
         else:
             assert read["status"] == "unknown"
         assert await self.open_calls() == 1
@@ -180,6 +186,7 @@ class Scene:
         read = await self.read()
         assert read["status"] == intent["status"] == ("succeeded" if is_refund else self.command.status)
         assert read["stripe"]["payment_intent"] == intent["id"]
+        assert read["description"] == intent["description"] == self.command.body.get("description")
         assert read["amount_captured"] == intent["amount_received"]
         ours = [(refund["stripe"]["refund"], refund["status"]) for refund in read["refunds"]]
         assert ours == [(refund["id"], "succeeded") for refund in refunds]
