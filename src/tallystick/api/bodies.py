@@ -34,6 +34,7 @@ from tallystick.api.disputes import Dispute
 from tallystick.ledger.statements import PostedTransaction
 from tallystick.payments import reading
 from tallystick.payments.status import PaymentStatus, RefundStatus
+from tallystick.pipeline.timeline import Happening
 
 METADATA_KEYS: Final = 48
 """Stripe takes 50; two are ours."""
@@ -304,11 +305,32 @@ class LedgerTransaction(BaseModel):
     entries: list[LedgerEntry]
 
 
+class TimelineEntry(BaseModel):
+    """One thing that happened to a payment."""
+
+    at: datetime
+    type: Happening
+    name: str = Field(
+        description="A command's verb, an event's type, an effect key; else what it is about",
+        examples=["payment_intent.succeeded"],
+    )
+    id: str | None = Field(description="What it is about: a charge, refund, dispute, ledger transaction")
+    status: str | None = Field(
+        description="The new status; of an attempt failed, pending, authorized, released or succeeded; of a"
+        " command done, or the code of the error that it ended in"
+    )
+    event: str | None = Field(description="What told of it: an event or balance transaction of Stripe's")
+    error: dict[str, str] | None
+
+
 class PaymentInFull(Payment):
-    """A payment with its refunds, its disputes and all that it did to the ledger."""
+    """A payment with its refunds, its disputes, all that it did to the ledger, and what happened to it."""
 
     refunds: list[Refund]
     disputes: list[Dispute]
+    timeline: list[TimelineEntry] = Field(
+        description="In order of time; within a second, which is all that Stripe tells, causes first"
+    )
     ledger: list[LedgerTransaction]
 
 

@@ -32,6 +32,7 @@ from tallystick.payments import commands, creating, reading, refunding
 from tallystick.payments.disputes import disputes_of
 from tallystick.payments.outcomes import PaymentDeclinedError
 from tallystick.payments.status import PaymentStatus
+from tallystick.pipeline.timeline import timeline
 
 _CHANGES: Final = (*AT_STRIPE, InvalidStateError)
 _PAYS: Final = (*_CHANGES, InvalidAmountError, CardDeclinedError, CustomerAuthenticationRequiredError)
@@ -78,18 +79,22 @@ def _add_reading(router: APIRouter, app: App) -> None:
         "/payments/{id}", response_model=bodies.PaymentInFull, openapi_extra=needs(Scope.PAYMENTS_READ)
     )
     async def get_payment(id: str) -> Response:  # noqa: A002 - the name of the path parameter
-        """A payment with its refunds, its disputes and its ledger transactions."""
+        """A payment with its refunds, its disputes, its ledger transactions and its timeline."""
         async with autocommit(app.engine) as connection:
             payment = await reading.get_payment(connection, id)
             refunds = await reading.refunds_of(connection, payment)
             disputes = await disputes_of(connection, payment.names)
             ledger = await transactions_of_payments(connection, payment.names)
+            happened = await timeline(connection, payment, ledger)
         return json_answer(
             bodies.PaymentInFull.of(
                 payment,
                 secret=True,
                 refunds=[bodies.Refund.of(refund) for refund in refunds],
                 disputes=[Dispute.of(dispute) for dispute in disputes],
+                timeline=[
+                    bodies.TimelineEntry.model_validate(entry, from_attributes=True) for entry in happened
+                ],
                 ledger=bodies.ledger_of(ledger),
             )
         )

@@ -214,6 +214,7 @@ webhook_events = Table(
     Column("archive_id", BigInteger, ForeignKey("event_archives.id")),
     Column("archive_position", Integer),  # from 1
     Column("original_sha256", LargeBinary),  # of the body as it came, where it has been redacted since
+    _id("about"),  # the payment at Stripe that it is about, once it is processed: see Effects.about
     UniqueConstraint("seq"),
     _one_of("status", "pending", "processed", "ignored", "dead", "discarded"),
     _one_of("found_by", "delivery", "gap_audit"),
@@ -222,6 +223,7 @@ webhook_events = Table(
     Index("ix_webhook_events_ring_at", "ring_at", postgresql_where=text("status = 'pending'")),
     Index("ix_webhook_events_status_seq", "status", "seq", postgresql_where=text("status = 'dead'")),
     Index("ix_webhook_events_finished_at_id", "finished_at", "id", postgresql_where=text("status = 'dead'")),
+    Index("ix_webhook_events_about", "about", postgresql_where=text("about IS NOT NULL")),
 )
 
 event_attempts = Table(
@@ -640,6 +642,20 @@ stripe_calls = Table(
     _at("created_at", now=True),
     _at("due_at", now=True),
     Index("ix_stripe_calls_due_at", "due_at"),
+)
+
+# what became of them: only added to
+ended_calls = Table(
+    "ended_calls",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _id("payment_id", nullable=False),
+    _id("refund_id"),
+    Column("action", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    _at("began_at", nullable=False),
+    _at("ended_at", now=True),
+    Index("ix_ended_calls_payment_id", "payment_id"),
 )
 
 

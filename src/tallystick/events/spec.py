@@ -97,6 +97,14 @@ class Effects:
     waiting_for: tuple[Question, ...] = ()
     """Questions to ask Stripe; the event is read again when they are answered."""
 
+    @property
+    def about(self) -> str | None:
+        """The payment at Stripe that the event is about: a PaymentIntent, or a charge without one."""
+        reports: tuple[PaymentReport | RefundReport | DisputeReport, ...] = (
+            self.payments or self.refunds or self.disputes
+        )
+        return (reports[0].stripe_payment_intent or reports[0].stripe_charge) if reports else None
+
     def __add__(self, other: Effects) -> Effects:
         return Effects(*(getattr(self, part.name) + getattr(other, part.name) for part in fields(Effects)))
 

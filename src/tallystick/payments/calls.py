@@ -1,14 +1,15 @@
 """Calls to Stripe that change something, as they wait for their outcome.
 
 A call is recorded in the transaction that accepts its request, whole, and removed in the one that stores its
-outcome. So a call whose outcome nobody heard is still there, and is made again, the very same under the
-same idempotency key, by the client's retry or by the worker's completer.
+outcome, which ``ended_calls`` keeps. So a call whose outcome nobody heard is still there, and is made again,
+the very same under the same idempotency key, by the client's retry or by the worker's completer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -52,6 +53,21 @@ class StripeCall:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedCall:
+    """A call that is decided; ``outcome`` is DONE or the code of the error that it ended in."""
+
+    payment_id: str
+    refund_id: str | None
+    action: Action
+    began_at: datetime
+    ended_at: datetime
+    outcome: str
+
+
+DONE: Final = "done"
+
+
+@dataclass(frozen=True, slots=True)
 class OpenCall:
     """A call whose outcome was not heard: ``age`` since it was accepted, and the tries to complete it.
 
@@ -72,8 +88,20 @@ ON CONFLICT (id) DO UPDATE SET due_at = stripe_calls.due_at
 RETURNING params
 """)
 
+# Once: where another has ended the call, nothing is left to remember.
+_END: Final = text("""
+WITH ended AS (DELETE FROM stripe_calls WHERE id = :key RETURNING action, refund_id, created_at)
+INSERT INTO ended_calls (payment_id, refund_id, action, began_at, outcome)
+SELECT CAST(:payment AS text), refund_id, action, created_at, CAST(:outcome AS text) FROM ended
+""")
+
 _REMOVE: Final = text("""
 DELETE FROM stripe_calls WHERE id = :key
+""")
+
+_ENDED: Final = text("""
+SELECT payment_id, refund_id, action, began_at, ended_at, outcome FROM ended_calls
+ WHERE payment_id = ANY(CAST(:payments AS text[])) ORDER BY id
 """)
 
 _MARK_UNKNOWN: Final = text("""
@@ -117,9 +145,23 @@ async def record(connection: AsyncConnection, call: StripeCall) -> StripeCall:
     return replace(call, params=orjson.loads(first))
 
 
+async def end(connection: AsyncConnection, call: StripeCall, outcome: str, payment_id: str) -> None:
+    """The outcome is known and stored; that it was is kept for the timeline of the payment."""
+    await connection.execute(_END, {"key": call.key, "payment": payment_id, "outcome": outcome})
+
+
 async def remove(connection: AsyncConnection, key: str) -> None:
-    """The outcome is known and stored."""
+    """The call never reached Stripe, or nothing is left of what it was about."""
     await connection.execute(_REMOVE, {"key": key})
+
+
+async def ended_calls(connection: AsyncConnection, payments: Sequence[str]) -> list[EndedCall]:
+    """What was asked of Stripe for a payment that goes by these ids, and what it came to; oldest first."""
+    rows = await connection.execute(_ENDED, {"payments": list(payments)})
+    return [
+        EndedCall(row.payment_id, row.refund_id, Action(row.action), row.began_at, row.ended_at, row.outcome)
+        for row in rows
+    ]
 
 
 async def mark_unknown(connection: AsyncConnection, key: str) -> None:

@@ -153,7 +153,7 @@ async def settle(
         if error.intent is not None:
             await raise_as_it_stands(engine, call, error, error.intent)
         async with engine.begin() as connection:
-            await calls.remove(connection, call.key)
+            await calls.end(connection, call, error.code, call.payment_id)
         raise
     except (UnavailableError, StripeAccessError) as error:
         unreached = fresh and not (isinstance(error, UnavailableError) and error.outcome_unknown)

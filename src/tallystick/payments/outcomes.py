@@ -19,9 +19,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.errors import (
+    CardDeclinedError,
     InvalidRequestError,
     PayloadError,
     StripeAccessError,
+    StripeRefusedError,
 )
 from tallystick.idempotency import Claim
 from tallystick.payments import calls
@@ -105,7 +107,7 @@ async def raise_as_it_stands(
     engine: AsyncEngine, call: calls.StripeCall, error: DeclinedError | RefusedError, intent: StripeAnswer
 ) -> NoReturn:
     """Store the PaymentIntent that came with a no, and pass the no on."""
-    payment = await store_answer(engine, call, intent)
+    payment = await store_answer(engine, call, intent, outcome=error.code)
     if isinstance(error, DeclinedError):
         raise declined(error, payment) from error
     error.extra["payment_id"] = call.payment_id
@@ -113,7 +115,12 @@ async def raise_as_it_stands(
 
 
 async def store_answer(
-    engine: AsyncEngine, call: calls.StripeCall, answer: StripeAnswer, claim: Claim | None = None
+    engine: AsyncEngine,
+    call: calls.StripeCall,
+    answer: StripeAnswer,
+    claim: Claim | None = None,
+    *,
+    outcome: str = calls.DONE,
 ) -> Payment:
     """Store what Stripe says of the call's payment, whatever its metadata says by now.
 
@@ -131,7 +138,7 @@ async def store_answer(
         payment = await get_payment_of_intent(connection, intent.id)
         if payment.id != call.payment_id:  # its event came first, without our metadata, and it was adopted
             await connection.execute(_FORGET, {"id": call.payment_id})
-        await calls.remove(connection, call.key)
+        await calls.end(connection, call, outcome, payment.id)
         if claim is not None:
             await claim.finish(connection, payment)
     return payment
@@ -147,7 +154,8 @@ async def store_late_answer(
     """
     status = answer.object.get("status")
     failed = attempted and status == PaymentStatus.REQUIRES_PAYMENT_METHOD
-    payment = await store_answer(engine, call, answer, None if failed else claim)
+    outcome = CardDeclinedError.code if failed else calls.DONE
+    payment = await store_answer(engine, call, answer, None if failed else claim, outcome=outcome)
     if failed and payment.last_error:
         raise declined(_decline(payment.last_error, answer), payment)
     return payment
@@ -173,4 +181,4 @@ async def end_unmade(engine: AsyncEngine, call: calls.StripeCall, *, code: str |
     row = {"id": call.payment_id, "reason": orjson.dumps(reason).decode()}
     async with engine.begin() as connection:
         await connection.execute(_END_UNMADE, row)
-        await calls.remove(connection, call.key)
+        await calls.end(connection, call, code or StripeRefusedError.code, call.payment_id)

@@ -122,7 +122,7 @@ async def settle(
         raise
     except (UnavailableError, StripeAccessError) as error:
         if fresh and not (isinstance(error, UnavailableError) and error.outcome_unknown):
-            await _end(engine, call, _FORGET, {"id": call.refund_id})
+            await _forget(engine, call)
         else:
             error.extra.update(payment_id=call.payment_id, refund_id=call.refund_id)
         raise
@@ -164,7 +164,9 @@ async def look_up(engine: AsyncEngine, stripe: StripeGateway, call: StripeCall, 
 
 async def let_go(engine: AsyncEngine, call: StripeCall, reason: str) -> None:
     """The refund was not made: what was set aside for it can be refunded again."""
-    await _end(engine, call, _LET_GO, {"id": call.refund_id, "reason": reason})
+    async with engine.begin() as connection:
+        await connection.execute(_LET_GO, {"id": call.refund_id, "reason": reason})
+        await calls.end(connection, call, reason[:200], call.payment_id)
 
 
 async def _lock_payment(connection: AsyncConnection, payment_id: str) -> Row[Any]:
@@ -253,12 +255,12 @@ async def store_refund(engine: AsyncEngine, call: StripeCall, answer: StripeAnsw
         refund = await get_refund_of(connection, report.stripe_refund)
         if refund.id != refund_id:  # its event came first, without our metadata, and it was adopted
             await connection.execute(_FORGET, {"id": refund_id})
-        await calls.remove(connection, call.key)
+        await calls.end(connection, call, calls.DONE, call.payment_id)
         await claim.finish(connection, refund)
     return refund
 
 
-async def _end(engine: AsyncEngine, call: StripeCall, statement: Any, parameters: dict[str, Any]) -> None:
+async def _forget(engine: AsyncEngine, call: StripeCall) -> None:
     async with engine.begin() as connection:
-        await connection.execute(statement, parameters)
+        await connection.execute(_FORGET, {"id": call.refund_id})
         await calls.remove(connection, call.key)

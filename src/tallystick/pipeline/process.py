@@ -42,8 +42,10 @@ SELECT id, type, status, body, archive_id, archive_position FROM webhook_events
 """)
 
 _FINISH: Final = text("""
-UPDATE webhook_events e SET status = f.status, finished_at = now()
-  FROM unnest(CAST(:ids AS text[]), CAST(:statuses AS text[])) AS f(id, status) WHERE e.id = f.id
+UPDATE webhook_events e SET status = f.status, about = f.about, finished_at = now()
+  FROM unnest(CAST(:ids AS text[]), CAST(:statuses AS text[]), CAST(:abouts AS text[]))
+    AS f(id, status, about)
+ WHERE e.id = f.id
 """)
 
 _POSTPONE: Final = text("""
@@ -150,10 +152,15 @@ class Processor:
                 for question in questions:
                     outcome.questions.setdefault(question, set()).add(read.event)
             else:
-                finished.append((read.event, "ignored" if read.ignored else "processed"))
+                finished.append(read)
         if finished:
-            statuses = [status for _, status in finished]
-            await connection.execute(_FINISH, {"ids": [event for event, _ in finished], "statuses": statuses})
+            statuses = ["ignored" if read.ignored else "processed" for read in finished]
+            row = {
+                "ids": [read.event for read in finished],
+                "statuses": statuses,
+                "abouts": [read.effects.about for read in finished],
+            }
+            await connection.execute(_FINISH, row)
             outcome.counts.update(statuses)
         if waiting:
             ring_at = datetime.now(UTC) + timedelta(seconds=4 * self._settings.ring_grace_s)

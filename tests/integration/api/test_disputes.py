@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -31,7 +32,7 @@ class Shop:
 
     async def until(self, path: str, **fields: object) -> Json:
         """Wait until what is at the path says this."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             answer = await self.http.get(path)
             found: Json = answer.json()
@@ -41,8 +42,8 @@ class Shop:
             await asyncio.sleep(0.05)
 
 
-@pytest.fixture
-async def shop(database_url: str, valkey: EmbeddedValkey) -> AsyncIterator[Shop]:
+@asynccontextmanager
+async def open_shop(database_url: str, valkey: EmbeddedValkey) -> AsyncIterator[Shop]:
     async with house(database_url, valkey) as running:
         async with running.app.engine.begin() as connection:
             key = (await create_key(connection, "test", ["admin"]))[1]
@@ -51,6 +52,12 @@ async def shop(database_url: str, valkey: EmbeddedValkey) -> AsyncIterator[Shop]
             transport=transport, base_url="http://test", headers={"Authorization": f"Bearer {key}"}
         ) as http:
             yield Shop(running, http)
+
+
+@pytest.fixture
+async def shop(database_url: str, valkey: EmbeddedValkey) -> AsyncIterator[Shop]:
+    async with open_shop(database_url, valkey) as opened:
+        yield opened
 
 
 async def notices(shop: Shop) -> list[tuple[str, Json]]:

@@ -28,7 +28,8 @@ async def test_a_payment_that_succeeds(face: Face) -> None:
     assert intent["metadata"] == {"order": "7", "tallystick_payment": paid["id"]}
     assert intent["automatic_payment_methods"] == {"enabled": True, "allow_redirects": "never"}
     read = (await face.http.get(f"/payments/{paid['id']}")).json()
-    assert read == {**paid, "refunds": [], "ledger": []}
+    assert [entry["name"] for entry in read.pop("timeline")] == ["create", "payment"]
+    assert read == {**paid, "refunds": [], "disputes": [], "ledger": []}
 
 
 async def test_a_payment_that_is_confirmed_later(face: Face) -> None:
