@@ -41,19 +41,20 @@ def give(
     ``amount`` and ``currency`` are checked against a promotion code's minimum. Raises StripeError (400).
     """
     given = []
-    for item in sent or []:
+    for index, item in enumerate(sent or []):
         name = exactly_one(item, "coupon", "discount", "promotion_code")
+        param = f"discounts[{index}][{name}]"
         if name == "discount":
-            found = call.find("discount", item["discount"], param="discounts")
+            found = call.find("discount", item["discount"], param=param)
             given.append(copied(call, found, **holder)["id"])
             continue
         promotion = None
         if name == "promotion_code":
-            promotion = call.find("promotion_code", item["promotion_code"], param="discounts")
+            promotion = call.find("promotion_code", item["promotion_code"], param=param)
             code = currency or call.sandbox.settings.default_currency
             promotion_codes.check(call, promotion, customer, amount, code)
         ident = promotion["promotion"]["coupon"] if promotion else item["coupon"]
-        coupon = call.find("coupon", ident, param="discounts")
+        coupon = call.find("coupon", ident, param=param)
         given.append(make(call, coupon, customer=customer, promotion=promotion, **holder)["id"])
     return given
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from tallystick.sandbox.versions import dated
+
 
 class DisorderError(ValueError):
     """A rule that makes no sense."""
@@ -120,4 +122,8 @@ def _rule(values: Mapping[str, Any]) -> Rule:
             raise DisorderError(f"{name} cannot be {value!r}.")
         if isinstance(value, (int, float)) and value < 0:
             raise DisorderError(f"{name} cannot be negative.")
+        if name in ("share", "drop_share") and value > 1:
+            raise DisorderError(f"{name} is a part of the cases, from 0 to 1.")
+        if name == "api_version" and value is not None and not dated(value):
+            raise DisorderError(f"{value} is not an API version.")
     return Rule(**values)

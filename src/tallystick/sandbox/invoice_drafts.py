@@ -64,7 +64,7 @@ def make(
         "created": call.now,
         "currency": currency,
         "customer": customer["id"],
-        "default_tax_rates": [dict(call.find("tax_rate", rate)) for rate in ids],
+        "default_tax_rates": [dict(call.find("tax_rate", rate, param="default_tax_rates")) for rate in ids],
         "period_end": end,
         "period_start": start,
         "rendering": RENDERING if fields.get("billing_reason", "manual") == "manual" else None,

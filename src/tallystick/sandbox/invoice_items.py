@@ -76,7 +76,7 @@ def make(call: Call, customer: Obj, new: NewItem) -> Obj:
         "proration": new.proration,
         "quantity": int(new.quantity),
         "quantity_decimal": plain(new.quantity),
-        "tax_rates": [dict(call.find("tax_rate", rate)) for rate in new.tax_rates or []],
+        "tax_rates": [dict(call.find("tax_rate", rate, param="tax_rates")) for rate in new.tax_rates or []],
         "test_clock": customer["test_clock"],
     }
     call.store.put(item, {"tax_rates": new.tax_rates, "credited": new.credited})
@@ -173,7 +173,9 @@ def change(call: Call, item: Obj, values: dict[str, Any], tax_rates: list[str] |
     call.store.change(item, **values)
     if not isinstance(tax_rates, bool):
         call.store.hide(item, tax_rates=tax_rates)
-        call.store.change(item, tax_rates=[dict(call.find("tax_rate", rate)) for rate in tax_rates or []])
+        call.store.change(
+            item, tax_rates=[dict(call.find("tax_rate", rate, param="tax_rates")) for rate in tax_rates or []]
+        )
     if line is None or invoice is None:
         return
     shown = {name: value for name, value in values.items() if name in line}

@@ -1,7 +1,9 @@
 """POST /v1/invoices/create_preview: what an invoice would be like, and nothing of it is kept.
 
-Without a subscription it is the customer's next one-off invoice: the items that wait, and those sent as
-``invoice_items``. With a ``subscription`` it is the next invoice of its cycle, as it stands.
+With a ``subscription`` or ``schedule`` it is the next invoice of its cycle, as it stands or as
+``subscription_details`` or ``schedule_details`` would change it; those alone preview a new one. With a
+customer alone it is that of the subscription that renews first; without one, the customer's next one-off
+invoice: the items that wait, and those sent as ``invoice_items``.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from tallystick.sandbox import (
     invoice_params,
     invoice_totals,
     item_params,
+    schedule_phases,
+    schedule_preview,
+    subscription_life,
     subscription_preview,
     tax_ids,
 )
@@ -42,28 +47,53 @@ from tallystick.sandbox.store import Obj
 
 def create(call: Call) -> Obj:
     """The preview that the parameters ask for."""
-    params = call.params
+    params = dict(call.params)
     with call.store.tentative():
         quiet = replace(call, quiet=True)
-        if "subscription" in params:
-            subscription = call.find("subscription", params["subscription"], param="subscription")
-            params = {**params, "customer": subscription["customer"]}
+        for kind, name in (("subscription", "subscription"), (schedule_phases.KIND, "schedule")):
+            if name in params:
+                params["customer"] = call.find(kind, params[name], param=name)["customer"]
         customer = _customer(quiet, params)
         here = quiet.living_in(customer["test_clock"])
+        if "schedule" in params or "schedule_details" in params:
+            _with_items(here, customer, params)
+            return shown(here, schedule_preview.of(here, customer, params))
+        if "subscription" not in params and "subscription_details" not in params:
+            params |= _next(here, customer)
         if "subscription" in params or "subscription_details" in params:
             return shown(here, _of_subscription(here, customer, params))
         return shown(here, _drafted(here, customer, params))
 
 
+def _next(call: Call, customer: Obj) -> dict[str, Any]:
+    """The customer's subscription that renews first, as a parameter; nothing if none does."""
+    renewing = [
+        (min(item["current_period_end"] for item in subscription["items"]["data"]), subscription["id"])
+        for subscription in call.store.tables["subscription"].having("customer", customer["id"])
+        if subscription["status"] in subscription_life.RENEWING and not subscription["cancel_at_period_end"]
+    ]
+    return {"subscription": min(renewing)[1]} if renewing else {}
+
+
 def _of_subscription(call: Call, customer: Obj, params: dict[str, Any]) -> Obj:
     """The next invoice of a subscription, as it stands or as ``subscription_details`` would change it."""
     subscription = call.find("subscription", params["subscription"]) if "subscription" in params else None
-    code = subscription["currency"] if subscription else customer["currency"] or params.get("currency", "usd")
+    _with_items(call, customer, params, subscription)
+    return subscription_preview.of(call, customer, subscription, params)
+
+
+def _with_items(
+    call: Call, customer: Obj, params: dict[str, Any], subscription: Obj | None = None
+) -> tuple[str, list[Obj]]:
+    """The currency, and the items that wait for the invoice: those that are there and those sent."""
+    code = params.get("currency") or customer["currency"] or call.sandbox.settings.default_currency
+    if subscription is not None:
+        code = subscription["currency"]
     bound = subscription["id"] if subscription else None
     waiting = invoice_items.pending(call, customer["id"], code, bound)
     for index, sent in enumerate(params.get("invoice_items", ())):
         waiting = _with_item(call, customer, (code, waiting), sent, f"invoice_items[{index}]")
-    return subscription_preview.of(call, customer, subscription, params)
+    return code, waiting
 
 
 def _customer(call: Call, params: dict[str, Any]) -> Obj:
@@ -88,12 +118,9 @@ def _customer(call: Call, params: dict[str, Any]) -> Obj:
 
 def _drafted(call: Call, customer: Obj, params: dict[str, Any]) -> Obj:
     """The draft, inside the block that undoes it."""
-    code = params.get("currency") or customer["currency"] or call.sandbox.settings.default_currency
-    waiting = invoice_items.pending(call, customer["id"], code)
-    for index, sent in enumerate(params.get("invoice_items", ())):
-        waiting = _with_item(call, customer, (code, waiting), sent, f"invoice_items[{index}]")
+    code, waiting = _with_items(call, customer, params)
     if not waiting:
-        raise refused("No upcoming invoices for customer: " + customer["id"], code="invoice_upcoming_none")
+        raise subscription_preview.nothing(customer["id"])
     invoice = invoice_drafts.make(call, customer, code, auto_advance=False, billing_reason="manual")
     invoice_items.put_on(call, invoice, waiting)
     given = params.get("discounts")
@@ -172,6 +199,8 @@ _FIELDS: Final[dict[str, Check]] = {
         Params({**item_params.ITEM_FIELDS, "currency": currency, "invoiceitem": text()})
     ),
     "preview_mode": one_of("next", "recurring"),
+    "schedule": text(),
+    "schedule_details": schedule_preview.DETAILS,
     "subscription": text(),
     "subscription_details": subscription_preview.DETAILS,
 }

@@ -12,7 +12,7 @@ import orjson
 from tallystick import money
 from tallystick.sandbox.spaces import Space
 from tallystick.sandbox.store import Store
-from tallystick.sandbox.versions import DEFAULT
+from tallystick.sandbox.versions import DEFAULT, dated
 
 SPACE = "settings"
 KEY = "account"
@@ -172,6 +172,12 @@ def _retries(value: Any) -> tuple[float, ...]:
     return tuple(_number(days) for days in value)
 
 
+def _version(value: Any) -> str:
+    if not isinstance(value, str) or not dated(value):
+        raise ValueError(f"{value!r} is not an API version.")
+    return value
+
+
 def _dunning_end(value: Any) -> str:
     if value not in ("cancel", "unpaid", "past_due"):
         raise ValueError(f"dunning_end is cancel, unpaid or past_due, not {value!r}.")
@@ -196,7 +202,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "upcoming_invoice_days": _number,
     "dunning_retry_days": _retries,
     "dunning_end": _dunning_end,
-    "api_version": str,
+    "api_version": _version,
     "latency_ms": _latency,
     "max_objects": _most,
     "rate_limit": _most,

@@ -31,7 +31,7 @@ _NAMES: Final = (CYCLE, TRIAL_WILL_END, UPCOMING, CANCEL, RESUME)
 
 _FIRST_PAYMENT: Final = 23 * 3_600
 _BEFORE_TRIAL_END: Final = 3 * terms.DAY
-_RENEWING: Final = ("active", "trialing", "past_due", "unpaid")
+RENEWING: Final = ("active", "trialing", "past_due", "unpaid")
 BEFORE_RENEWAL: Final[list[Callable[[Call, Obj], None]]] = []
 """What changes a subscription at the instant of its renewal, before it is billed: a schedule's next phase."""
 
@@ -46,7 +46,7 @@ def wind(call: Call, subscription: Obj) -> None:
             call.after(_FIRST_PAYMENT, EXPIRE, ident)
         return
     timers.take(EXPIRE, ident)
-    if subscription["status"] not in _RENEWING:
+    if subscription["status"] not in RENEWING:
         return
     due = min(item["current_period_end"] for item in items.of(call, subscription))
     call.at(due, CYCLE, ident)
@@ -75,7 +75,7 @@ def living(call: Call, ident: str) -> Obj | None:
 def cycle(call: Call, ident: str) -> None:
     """Timer: a period is over."""
     subscription = living(call, ident)
-    if subscription is None or subscription["status"] not in _RENEWING:
+    if subscription is None or subscription["status"] not in RENEWING:
         return
     for prepare in BEFORE_RENEWAL:
         prepare(call, subscription)
@@ -147,22 +147,6 @@ def _say(call: Call, subscription: Obj, before: Obj) -> None:
 
 def _changed(subscription: Obj, before: Obj) -> Obj:
     return {name: value for name, value in before.items() if subscription.get(name) != value}
-
-
-def upcoming(call: Call, ident: str) -> None:
-    """Timer: some days before a renewal, what it will bill."""
-    subscription = living(call, ident)
-    if subscription is None:
-        return
-    due = min(item["current_period_end"] for item in items.of(call, subscription))
-    call.store.hide(subscription, upcoming_told=due)
-    call.emit("invoice.upcoming", preview(call, subscription, due))
-
-
-def preview(call: Call, subscription: Obj, moment: int) -> Obj:
-    """What the invoice of the renewal at ``moment`` would be like, with what is used until now."""
-    with call.store.tentative():
-        return billing.upcoming(call, subscription, renewal(call, subscription, moment))
 
 
 # Trials
@@ -283,7 +267,6 @@ def end(
 ACTIONS: Final = {
     CYCLE: cycle,
     TRIAL_WILL_END: trial_will_end,
-    UPCOMING: upcoming,
     EXPIRE: expire,
     CANCEL: cancel_at,
     RESUME: resume_collection,

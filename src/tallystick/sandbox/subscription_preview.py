@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tallystick.sandbox import subscription_billing as billing
 from tallystick.sandbox import subscription_changes as changes
-from tallystick.sandbox import subscription_creation
+from tallystick.sandbox import subscription_creation, subscription_upcoming
 from tallystick.sandbox import subscription_items as items
 from tallystick.sandbox import subscription_life as life
 from tallystick.sandbox import subscription_pauses as pauses
@@ -63,7 +63,7 @@ def of(call: Call, customer: Obj, subscription: Obj | None, given: dict[str, Any
             call, customer, {**details, "currency": given["currency"]} if "currency" in given else details
         )
     if subscription["status"] in shape.ENDED:
-        raise _nothing(subscription)
+        raise nothing(subscription["customer"])
     recurring = given.get("preview_mode") == "recurring"
     return _changed(call, subscription, details, recurring=recurring)
 
@@ -79,9 +79,7 @@ def _new(call: Call, customer: Obj, details: dict[str, Any]) -> Obj:
         params["backdate_start_date"] = details["start_date"]
     params["payment_behavior"] = "default_incomplete"
     subscription = subscription_creation.make(replace(call, params=params, ids=()), customer)
-    if subscription["latest_invoice"] is None:
-        return _cycle(call, subscription)
-    return call.find("invoice", subscription["latest_invoice"])
+    return next_draft(call, subscription, None)
 
 
 def _changed(call: Call, subscription: Obj, details: dict[str, Any], *, recurring: bool) -> Obj:
@@ -98,29 +96,33 @@ def _changed(call: Call, subscription: Obj, details: dict[str, Any], *, recurrin
         changes.update(
             replace(call, params={**params, "payment_behavior": "default_incomplete"}), subscription
         )
-    if subscription["latest_invoice"] != before and not recurring:
-        return call.find("invoice", subscription["latest_invoice"])
-    if subscription["status"] in shape.ENDED:
-        raise _nothing(subscription)
     if recurring:
         for item in waiting.pending(call, subscription):
             call.store.change(item, invoice="excluded")
-    return _cycle(call, subscription)
+        before = subscription["latest_invoice"]
+    return next_draft(call, subscription, before)
 
 
-def _cycle(call: Call, subscription: Obj) -> Obj:
-    """The draft of the next renewal."""
-    moment = min(item["current_period_end"] for item in items.of(call, subscription))
+def next_draft(call: Call, subscription: Obj, before: str | None) -> Obj:
+    """What has been billed since the invoice ``before``, else the draft of the next renewal."""
+    if subscription["latest_invoice"] != before:
+        return call.find("invoice", subscription["latest_invoice"])
+    if subscription["status"] in shape.ENDED:
+        raise nothing(subscription["customer"])
+    moment = subscription_upcoming.foresee(call, subscription)
+    if subscription["latest_invoice"] != before:
+        return call.find("invoice", subscription["latest_invoice"])
+    if subscription["status"] in shape.ENDED:
+        raise nothing(subscription["customer"])
     ends = subscription["cancel_at"]
     billed: list[Line] = life.renewal(call, subscription, moment)
     if ends is not None and ends <= moment:
         billed = [line for line in billed if items.metered(line.item)]
         if not billed and not waiting.pending(call, subscription):
-            raise _nothing(subscription)
+            raise nothing(subscription["customer"])
     return billing.make(call, subscription, billed, "subscription_cycle", auto_advance=False)
 
 
-def _nothing(subscription: Obj) -> StripeError:
-    return StripeError(
-        404, f"No upcoming invoices for customer: {subscription['customer']}", code="invoice_upcoming_none"
-    )
+def nothing(customer: str) -> StripeError:
+    """404: there is no invoice to come."""
+    return StripeError(404, f"No upcoming invoices for customer: {customer}", code="invoice_upcoming_none")

@@ -95,6 +95,10 @@ def _from_subscription(call: Call) -> Obj:
         "currency": subscription["currency"],
         "end_date": max(item["current_period_end"] for item in held),
     }
+    if subscription["default_tax_rates"]:
+        phase["default_tax_rates"] = [rate["id"] for rate in subscription["default_tax_rates"]]
+    if subscription["discounts"]:
+        phase["discounts"] = [{"discount": ident} for ident in subscription["discounts"]]
     if subscription["trial_end"] is not None:
         phase["trial_end"] = subscription["trial_end"]
     start = min(item["current_period_start"] for item in held)
@@ -121,6 +125,10 @@ def _from_subscription(call: Call) -> Obj:
 def _as_sent(item: Obj) -> dict[str, Any]:
     """An item of a subscription as a phase names it."""
     sent = {"price": item["price"]["id"], "metadata": item["metadata"]}
+    if item["tax_rates"]:
+        sent["tax_rates"] = [rate["id"] for rate in item["tax_rates"]]
+    if item["discounts"]:
+        sent["discounts"] = [{"discount": ident} for ident in item["discounts"]]
     return {**sent, "quantity": item["quantity"]} if "quantity" in item else sent
 
 

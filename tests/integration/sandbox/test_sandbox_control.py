@@ -229,6 +229,23 @@ async def test_deliveries_are_spoilt_by_type_share_and_count(raw: Raw, sdk: Sdk,
     receiver.received = [item for item in receiver.received if item is not old]  # not in the spec's version
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("deliveries/policy", {"rules": [{"share": 2, "drop": True}]}),
+        ("deliveries/policy", {"drop_share": 1.5}),
+        ("deliveries/policy", {"api_version": "newest"}),
+        ("settings", {"api_version": "newest"}),
+    ],
+)
+async def test_what_makes_no_sense_is_refused(raw: Raw, path: str, body: dict[str, Any]) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{raw.url}/_control/{path}", json=body) as answer,
+    ):
+        assert answer.status == 400
+
+
 async def test_a_share_is_the_same_under_a_seed(raw: Raw, sdk: Sdk) -> None:
     await sdk("webhook_endpoints.create", {"url": "http://127.0.0.1:9/", "enabled_events": ["*"]})
     runs = []
