@@ -15,7 +15,8 @@ START = 1_790_000_000
 class StripeStory:
     """Tells the life of payments as Stripe would: events in the order of creation, and what lookups answer.
 
-    ``charges``, ``intents``, ``refunds`` and ``balance_transactions`` hold the objects as they end.
+    ``charges``, ``intents``, ``refunds``, ``disputes`` and ``balance_transactions`` hold the objects as
+    they end.
     """
 
     api_version: str = "2026-10-28.endive"
@@ -23,6 +24,7 @@ class StripeStory:
     charges: dict[str, Json] = field(default_factory=dict)
     intents: dict[str, Json] = field(default_factory=dict)
     refunds: dict[str, Json] = field(default_factory=dict)
+    disputes: dict[str, Json] = field(default_factory=dict)
     balance_transactions: list[Json] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _clock: Iterator[int] = field(default_factory=lambda: itertools.count(START))
@@ -199,7 +201,9 @@ class StripeStory:
         return made
 
     def dispute(self, charge: Json, course: list[str]) -> Json:
-        """A dispute that goes through these statuses; what it moves is for balance transactions to say."""
+        """A dispute that goes through these statuses: one that is no inquiry takes its amount, a won one
+        gives it back less a tenth (of it was refunded meanwhile).
+        """
         number = next(self._numbers)
         made = {
             "id": f"du_{number:06d}",
@@ -214,15 +218,51 @@ class StripeStory:
             "reason": "fraudulent",
             "evidence_details": {"due_by": START + 777_600, "has_evidence": False, "submission_count": 0},
             "is_charge_refundable": course[0].startswith("warning_"),
+            "balance_transactions": [],
             "metadata": {},
         }
-        self.event("charge.dispute.created", made)
-        for status in course[1:-1]:
+        self.disputes[made["id"]] = made
+        for place, status in enumerate(course):
             made["status"] = status
-            self.event("charge.dispute.updated", made)
-        if len(course) > 1:
-            made["status"] = course[-1]
-            self.event("charge.dispute.closed", made)
+            if not status.startswith("warning_") and not made["balance_transactions"]:
+                self._dispute_moves(made, "dispute", -made["amount"], 1500)
+            if status == "won":
+                self._dispute_moves(made, "dispute_reversal", made["amount"] - made["amount"] // 10, 0)
+            ended = place and place == len(course) - 1
+            happened = "closed" if ended else "updated" if place else "created"
+            self.event(f"charge.dispute.{happened}", made)
+        return made
+
+    def _dispute_moves(self, dispute: Json, category: str, amount: int, fee: int) -> None:
+        details = [{"type": "stripe_fee", "amount": fee, "currency": dispute["currency"]}] if fee else []
+        txn = self.balance_transaction("adjustment", dispute, amount, fee, details)
+        txn["reporting_category"] = category
+        bare = {**txn, "source": dispute["id"]}
+        dispute["balance_transactions"] = [*dispute["balance_transactions"], bare]
+
+    def payout(self, amount: int, currency: str, course: list[str]) -> Json:
+        """A payout that goes through these statuses after ``pending``."""
+        number = next(self._numbers)
+        made = {
+            "id": f"po_{number:06d}",
+            "object": "payout",
+            "status": "pending",
+            "amount": amount,
+            "currency": currency,
+            "automatic": False,
+            "arrival_date": START + 86_400,
+            "metadata": {},
+            "failure_balance_transaction": None,
+        }
+        made["balance_transaction"] = self.balance_transaction("payout", made, -amount, 0, [])["id"]
+        self.event("payout.created", made)
+        for status in course:
+            made["status"] = status
+            if status in ("failed", "canceled"):
+                kind = "payout_failure" if status == "failed" else "payout_cancel"
+                txn = self.balance_transaction(kind, made, amount, 0, [])
+                made["failure_balance_transaction"] = txn["id"]
+            self.event("payout.updated" if status == "in_transit" else f"payout.{status}", made)
         return made
 
     def update_refund(self, charge: Json, refund: Json, status: str) -> None:

@@ -35,6 +35,9 @@ class StoryStripe:
     async def find_refund(self, refund: str) -> Json | None:
         return self._story.refunds.get(refund)
 
+    async def find_dispute(self, dispute: str) -> Json | None:
+        return self._story.disputes.get(dispute)
+
     async def retrieve_charge(self, charge: str) -> Json | None:
         return self._story.charges.get(charge)
 

@@ -47,9 +47,19 @@ PAYMENTS = st.fixed_dictionaries(
     }
 )
 
+PAYOUTS = st.lists(
+    st.tuples(
+        AMOUNTS | st.integers(min_value=-5000, max_value=-1),
+        st.sampled_from([[], ["in_transit", "paid"], ["paid", "failed"], ["failed"], ["canceled"]]),
+    ),
+    max_size=2,
+)
 
-def tell(payments: list[dict[str, Any]], api_version: str) -> StripeStory:
-    """The story of these payments, one after the other."""
+
+def tell(
+    payments: list[dict[str, Any]], api_version: str, payouts: list[tuple[int, list[str]]]
+) -> StripeStory:
+    """The story of these payments and payouts, one after the other."""
     story = StripeStory(api_version=api_version)
     for number, payment in enumerate(payments):
         ours = f"pay_{number:026d}" if payment["ours"] else None
@@ -62,6 +72,8 @@ def tell(payments: list[dict[str, Any]], api_version: str) -> StripeStory:
             _refund(story, charge, payment["refunds"], ours=payment["ours"])
             if payment["dispute"]:
                 story.dispute(charge, payment["dispute"])
+    for amount, course in payouts:
+        story.payout(amount, "usd", course)
     return story
 
 
@@ -103,9 +115,10 @@ def _refund(story: StripeStory, charge: Json, refunds: list[tuple[int, str, bool
 async def test_any_order_repetition_and_batching_ends_in_the_same_books(
     databases: Databases, data: st.DataObject
 ) -> None:
-    payments = data.draw(st.lists(PAYMENTS, min_size=1, max_size=5))
+    payments: list[dict[str, Any]] = data.draw(st.lists(PAYMENTS, min_size=1, max_size=5))
     version = data.draw(st.sampled_from(["2026-10-28.endive", "2023-10-16"]))
-    story = tell(payments, version)
+    payouts = data.draw(PAYOUTS)
+    story = tell(payments, version, payouts)
     expected = await _play(databases, story, [[event] for event in story.events], settle_after=set())
 
     repeated = story.events + data.draw(st.lists(st.sampled_from(story.events), max_size=10))
@@ -117,13 +130,19 @@ async def test_any_order_repetition_and_batching_ends_in_the_same_books(
     actual = await _play(databases, story, batches, settle_after=settle_after)
 
     assert actual == expected
-    assert _clearing(actual) == {}
+    assert _left(actual, "assets:stripe:clearing") == {}
+    if all(payment["dispute"][-1:] != ["needs_response"] for payment in payments):
+        assert _left(actual, "assets:stripe:disputed") == {}
+    if all(course for _, course in payouts):
+        assert _left(actual, "assets:stripe:payouts_in_transit") == {}
+    arrived = sum(amount for amount, course in payouts if course[-1:] == ["paid"])
+    assert _left(actual, "assets:bank").get("usd", 0) == arrived
     assert all(status != "dead" for _, status in actual["events"])
 
 
-def _clearing(shot: dict[str, list[Any]]) -> dict[str, int]:
-    """What is left in clearing once all is settled: nothing."""
-    rows = [row for row in shot["balances"] if row[0] == "assets:stripe:clearing"]
+def _left(shot: dict[str, list[Any]], account: str) -> dict[str, int]:
+    """What is left on an account, by currency."""
+    rows = [row for row in shot["balances"] if row[0] == account]
     return {currency: debits - credits_ for _, currency, debits, credits_ in rows if debits != credits_}
 
 

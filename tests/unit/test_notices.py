@@ -37,11 +37,12 @@ def read(event_type: str, obj: Json, event_id: str = "evt_1") -> Effects:
 def notice(event_type: str, obj: Json, event_id: str = "evt_1") -> Notice:
     effects = read(event_type, obj, event_id)
     (only,) = effects.notices
-    assert effects == Effects(notices=(only,)), "nothing but the notice"
+    if not event_type.startswith("payout."):  # those move money besides
+        assert effects == Effects(notices=(only,)), "nothing but the notice"
     return only
 
 
-@pytest.mark.parametrize("name", [name for name in EVENTS if name.startswith("payout.")])
+@pytest.mark.parametrize("name", [name for name in NOTICES if name.startswith("payout.")])
 def test_a_payout_has_each_notice_once(name: str) -> None:
     told = notice(name, PAYOUT, "evt_1")
     assert told == notice(name, PAYOUT, "evt_2")
@@ -113,7 +114,8 @@ def test_an_item_of_before_prices_is_named_by_its_plan() -> None:
 
 def test_all_that_is_told_of_billing_is_in_the_table() -> None:
     objects = {"payout": PAYOUT, "invoice": INVOICE, "customer": SUBSCRIPTION}
-    told = {notice(name, objects[kind]).type for name in EVENTS if (kind := name.split(".")[0]) in objects}
+    named = EVENTS.keys() - {"payout.updated"}
+    told = {notice(name, objects[kind]).type for name in named if (kind := name.split(".")[0]) in objects}
     listed = {name for name in NOTICES if name.split(".")[0] in ("payout", "invoice", "subscription")}
     assert told == listed
 

@@ -7,21 +7,26 @@ by reporting category, then by type. A type that is in no row goes to suspense: 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from tallystick.events.charges import Capture, charge_effects
+from tallystick.events.payouts import payout_postings
 from tallystick.events.refunds import refund_effects
 from tallystick.events.spec import NO_EFFECTS, Effects, moment
+from tallystick.events.topups import topup_postings
 from tallystick.ledger import chart
 from tallystick.ledger.entries import LedgerEntry, credit, debit, post, transactions
 from tallystick.money import CURRENCIES, convert
 from tallystick.payments.reports import adopted_payment, our_payment
+from tallystick.stripe_gateway.billing_payloads import Payout
 from tallystick.stripe_gateway.payloads import (
     BalanceTransaction,
     Charge,
     FeeDetail,
     JsonObject,
     Refund,
+    Topup,
 )
 
 COUNTER_ACCOUNTS: Final[dict[str, str]] = {
@@ -189,5 +194,25 @@ def _source_effects(txn: BalanceTransaction) -> Effects:
             seen = refund_effects(Refund.read(source), heard_at=txn.created, source=txn.id, facts={})
             # Its application may wait for a look-up: that is for the refund's own events.
             return Effects(transactions=seen.transactions, refunds=seen.refunds)
+        case "payout":
+            assert source is not None
+            return _payout_effects(txn, Payout.read(source))
+        case "topup":
+            assert source is not None
+            return _topup_effects(txn, Topup.read(source))
         case _:
             return NO_EFFECTS
+
+
+def _payout_effects(txn: BalanceTransaction, payout: Payout) -> Effects:
+    """Its arrival. When it came back only the transaction of that knows."""
+    if payout.status == "failed" and txn.id != payout.failure_balance_transaction:
+        return NO_EFFECTS
+    return Effects(transactions=payout_postings(payout, heard_at=txn.created, source=txn.id))
+
+
+def _topup_effects(txn: BalanceTransaction, topup: Topup) -> Effects:
+    """That it succeeded, which made its own transaction; a reversal made another one."""
+    if txn.id == topup.balance_transaction:
+        topup = replace(topup, status="succeeded")
+    return Effects(transactions=topup_postings(topup, heard_at=txn.created, source=txn.id))

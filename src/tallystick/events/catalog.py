@@ -16,6 +16,7 @@ from tallystick.events.payouts import on_payout
 from tallystick.events.refunds import on_refund
 from tallystick.events.spec import EventSpec
 from tallystick.events.subscriptions import on_subscription
+from tallystick.events.topups import on_topup
 
 _SPECS: Final = (
     EventSpec("payment_intent.created", on_payment_intent, "the payment exists"),
@@ -42,10 +43,13 @@ _SPECS: Final = (
     EventSpec("charge.dispute.funds_withdrawn", on_dispute, "the disputed amount is taken"),
     EventSpec("charge.dispute.funds_reinstated", on_dispute, "the disputed amount is given back"),
     EventSpec("charge.dispute.closed", on_dispute, "a dispute is decided"),
-    EventSpec("payout.created", on_payout, "a notice: Stripe sends money to the bank"),
-    EventSpec("payout.paid", on_payout, "a notice: a payout should have arrived"),
-    EventSpec("payout.failed", on_payout, "a notice: a payout came back"),
-    EventSpec("payout.canceled", on_payout, "a notice: a payout was cancelled"),
+    EventSpec("payout.created", on_payout, "Stripe sends money to the bank"),
+    EventSpec("payout.updated", on_payout, "a payout changed"),
+    EventSpec("payout.paid", on_payout, "a payout should have arrived"),
+    EventSpec("payout.failed", on_payout, "a payout came back, also one that had arrived"),
+    EventSpec("payout.canceled", on_payout, "a payout was cancelled"),
+    EventSpec("topup.succeeded", on_topup, "money came from the bank"),
+    EventSpec("topup.reversed", on_topup, "a top-up went back to the bank"),
     EventSpec("invoice.finalized", on_invoice, "a notice: an invoice can be paid"),
     EventSpec("invoice.paid", on_invoice, "a notice: an invoice is paid in full"),
     EventSpec("invoice.payment_failed", on_invoice, "a notice: an attempt to pay an invoice failed"),

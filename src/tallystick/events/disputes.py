@@ -1,14 +1,24 @@
-"""Disputes: their state, and notices of it. Pure. The money they move posts with its balance transactions."""
+"""Disputes: their state, what a decided one cost, and notices. Pure.
+
+The money that a dispute takes and gives back posts with its balance transactions, against
+``assets:stripe:disputed``. Once it is decided, each of them is taken from there, under a key of its own: so
+a dispute that was lost and is won in the end, or gets its money back bit by bit, comes out right in any
+order.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from tallystick.events.spec import Effects, Event, Facts, Question
+from tallystick.events.spec import BalanceTransactionSeen, Effects, Event, Facts, Question, moment
+from tallystick.ledger import chart
+from tallystick.ledger.entries import LedgerEntry, LedgerTransaction, credit, debit, post, transactions
+from tallystick.money import fraction
 from tallystick.outbox.notices import Notice, at_utc
 from tallystick.payments.dispute_reports import dispute_report
 from tallystick.payments.reports import adopted_payment, our_payment
-from tallystick.stripe_gateway.payloads import Charge, Dispute
+from tallystick.stripe_gateway.payloads import BalanceTransaction, Charge, Dispute, JsonObject
 
 _NOTICES: Final = {
     "charge.dispute.created": "dispute.created",
@@ -17,6 +27,10 @@ _NOTICES: Final = {
     "charge.dispute.funds_reinstated": "dispute.updated",
     "charge.dispute.closed": "dispute.closed",
 }
+
+_DECIDED: Final = frozenset({"won", "lost", "warning_closed", "charge_refunded", "prevented"})
+_RETURNED: Final = frozenset({"insufficient_funds", "incorrect_account_details", "bank_cannot_process"})
+"""Reasons of a bank debit that came back late: no claim against us, the customer owes it again."""
 
 
 def on_dispute(event: Event, facts: Facts) -> Effects:
@@ -34,10 +48,59 @@ def on_dispute(event: Event, facts: Facts) -> Effects:
     intent = dispute.payment_intent or (charge.payment_intent if charge is not None else None)
     payment_id = ours or adopted_payment(intent or dispute.charge)
     report = dispute_report(dispute, payment_id, at=event.created, source=event.id)
+    effects = Effects(disputes=(report,), notices=_notices(event, dispute, payment_id))
+    return effects + _money(dispute, event, payment_id, facts)
+
+
+def _money(dispute: Dispute, event: Event, payment_id: str, facts: Facts) -> Effects:
+    """What it moved, and what of that is decided. An object that does not carry it is asked for, an event."""
+    bodies = dispute.balance_transactions
+    if bodies is None:
+        question = Question("dispute", f"{dispute.id}:{event.id}")
+        if question not in facts:
+            return Effects(waiting_for=(question,))
+        known: JsonObject = facts[question] or {}
+        found = known.get("balance_transactions")
+        bodies = tuple(found) if isinstance(found, list) else ()
+    txns = [BalanceTransaction.read(body) for body in bodies]
+    decided = _decided(dispute, txns, event, payment_id) if dispute.status in _DECIDED else ()
     return Effects(
-        disputes=(report,),
-        notices=_notices(event, dispute, payment_id),
+        transactions=decided,
+        balance_transactions=tuple(BalanceTransactionSeen(txn.id) for txn in txns),
     )
+
+
+def _decided(
+    dispute: Dispute, txns: Sequence[BalanceTransaction], event: Event, payment_id: str
+) -> tuple[LedgerTransaction, ...]:
+    account = chart.RECEIVABLE_RETURNED if dispute.reason in _RETURNED else chart.DISPUTE_LOSSES
+    return transactions(
+        *(
+            post(
+                f"dispute:{dispute.id}:decided:{txn.id}",
+                "dispute_decided",
+                _decided_legs(txn, txns[0], account),
+                description=f"Dispute {dispute.id} decided",
+                occurred_at=moment(event.created),
+                source=event.id,
+                payment_id=payment_id,
+            )
+            for txn in txns
+        )
+    )
+
+
+def _decided_legs(txn: BalanceTransaction, taken: BalanceTransaction, account: str) -> list[LedgerEntry]:
+    """Out of what is disputed; what came back at another rate than it was taken at, is exchange."""
+    at_rate_taken = txn.amount
+    if txn.exchange_rate and taken.exchange_rate and txn.currency == taken.currency:
+        at_rate_taken = fraction(txn.amount, taken.exchange_rate / txn.exchange_rate)
+    gained = txn.amount - at_rate_taken
+    return [
+        credit(chart.DISPUTED, -txn.amount, txn.currency),
+        debit(account, -at_rate_taken, txn.currency),
+        credit(chart.FX_GAINS if gained > 0 else chart.FX_LOSSES, gained, txn.currency),
+    ]
 
 
 def _notices(event: Event, dispute: Dispute, payment_id: str) -> tuple[Notice, ...]:

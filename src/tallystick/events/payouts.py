@@ -1,18 +1,67 @@
-"""Payouts: the notices of what became of one. Pure.
+"""Payouts: their arrival at the bank, its return, and the notices of both. Pure.
 
-The money itself is posted by the payout's balance transactions.
+That the money left Stripe is posted by the payout's balance transactions, against
+``assets:stripe:payouts_in_transit``. That it arrived is a fact of its own.
 """
 
 from __future__ import annotations
 
-from tallystick.events.spec import Effects, Event, Facts
-from tallystick.outbox.notices import Notice, at_utc
+from datetime import datetime
+
+from tallystick.events.spec import BalanceTransactionSeen, Effects, Event, Facts, moment
+from tallystick.ledger import chart
+from tallystick.ledger.entries import LedgerTransaction, credit, debit, post, reverse, transactions
+from tallystick.outbox.notices import NOTICES, Notice, at_utc
 from tallystick.stripe_gateway.billing_payloads import Payout
 
 
 def on_payout(event: Event, _facts: Facts) -> Effects:
-    """payout.created, payout.paid, payout.failed, payout.canceled: each happens to a payout once."""
+    """Every payout.* event."""
     payout = Payout.read(event.object)
+    effects = Effects(
+        transactions=payout_postings(payout, heard_at=event.created, source=event.id),
+        balance_transactions=tuple(
+            BalanceTransactionSeen(txn)
+            for txn in (payout.balance_transaction, payout.failure_balance_transaction)
+            if txn
+        ),
+    )
+    return effects + _notices(event, payout)
+
+
+def payout_postings(payout: Payout, *, heard_at: int, source: str) -> tuple[LedgerTransaction, ...]:
+    """What a payout's state implies, wherever it was seen; ``heard_at`` in Unix seconds dates a failure.
+
+    A payout that failed may have counted as paid before: both facts are posted, whether or not the first was
+    heard of. One of a negative amount, a reversal or a debit of the bank, goes the other way.
+    """
+    if payout.status not in ("paid", "failed"):
+        return ()
+    arrived = post(
+        f"payout:{payout.id}:paid",
+        "payout_paid",
+        [
+            debit(chart.BANK, payout.amount, payout.currency),
+            credit(chart.PAYOUTS_IN_TRANSIT, payout.amount, payout.currency),
+        ],
+        description=f"Payout {payout.id}",
+        occurred_at=_arrival(payout, heard_at),
+        source=source,
+    )
+    if arrived is None or payout.status == "paid":
+        return transactions(arrived)
+    returned = reverse(arrived, key=f"payout:{payout.id}:unpaid", occurred_at=moment(heard_at))
+    return (arrived, returned)
+
+
+def _arrival(payout: Payout, heard_at: int) -> datetime:
+    return moment(heard_at if payout.arrival_date is None else payout.arrival_date)
+
+
+def _notices(event: Event, payout: Payout) -> Effects:
+    """What is told of it: each of these happens to a payout once."""
+    if event.type not in NOTICES:
+        return Effects()
     arrival = at_utc(payout.arrival_date)
     data = {
         "payout": payout.id,

@@ -97,15 +97,15 @@ def post(
 
 
 def reverse(
-    transaction: LedgerTransaction, *, occurred_at: datetime, suffix: str = "reversed"
+    transaction: LedgerTransaction, *, occurred_at: datetime, key: str | None = None
 ) -> LedgerTransaction:
-    """The mirror of a transaction, under ``KEY:suffix``: the only way to take a fact back."""
+    """The mirror of a transaction, the only way to take a fact back: as ``key``, else ``KEY:reversed``."""
     mirrored = tuple(
         LedgerEntry(leg.account, -leg.direction, leg.amount, leg.currency) for leg in transaction.entries
     )
     return replace(
         transaction,
-        effect_key=f"{transaction.effect_key}:{suffix}",
+        effect_key=key or f"{transaction.effect_key}:reversed",
         kind=f"{transaction.kind}_reversed",
         description=f"Reversal: {transaction.description}",
         entries=mirrored,

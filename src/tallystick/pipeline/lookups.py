@@ -70,6 +70,10 @@ async def _refund(stripe: StripeGateway, state: str) -> Mapping[str, Any] | None
     return await stripe.find_refund(state.partition(":")[0])
 
 
+async def _dispute(stripe: StripeGateway, state: str) -> Mapping[str, Any] | None:
+    return await stripe.find_dispute(state.partition(":")[0])
+
+
 async def _event(stripe: StripeGateway, event: str) -> Mapping[str, Any] | None:
     return await stripe.find_event(event)
 
@@ -81,6 +85,7 @@ async def _object(stripe: StripeGateway, named: str) -> Mapping[str, Any] | None
 _ASK: Final[dict[str, Ask]] = {
     "charge": _charge,
     "charge_refunds": _charge_refunds,
+    "dispute": _dispute,
     thin.SNAPSHOT: _event,
     thin.OBJECT: _object,
     ties.PAYMENT_INTENT: _payment_intent,

@@ -31,6 +31,8 @@ class Payout:
     arrival_date: int | None
     failure_code: str | None
     failure_message: str | None
+    balance_transaction: str | None
+    failure_balance_transaction: str | None
     metadata: dict[str, str]
 
     @classmethod
@@ -45,6 +47,8 @@ class Payout:
             arrival_date=_time(obj, "arrival_date"),
             failure_code=_optional_text(obj, "failure_code"),
             failure_message=_optional_text(obj, "failure_message"),
+            balance_transaction=reference(obj.get("balance_transaction")),
+            failure_balance_transaction=reference(obj.get("failure_balance_transaction")),
             metadata=_metadata(obj),
         )
 

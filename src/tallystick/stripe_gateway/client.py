@@ -155,6 +155,10 @@ class StripeGateway:
         """The charge; None when Stripe knows no such one."""
         return await self._find(_path("/v1/charges", charge), {})
 
+    async def find_dispute(self, dispute: str) -> dict[str, Any] | None:
+        """The dispute with what it moved; None when Stripe knows no such one."""
+        return await self._find(_path("/v1/disputes", dispute), {})
+
     async def find_event(self, event: str) -> dict[str, Any] | None:
         """The snapshot event; None when Stripe knows no such one, or no more."""
         return await self._find(_path(_EVENTS, event), {})

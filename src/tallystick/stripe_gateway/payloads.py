@@ -216,15 +216,14 @@ class Charge:
             balance_transaction=reference(obj.get("balance_transaction")),
             failure_balance_transaction=reference(obj.get("failure_balance_transaction")),
             multicapture=_mapping(card.get("multicapture")).get("status") == "available",
-            refunds=_embedded_refunds(obj.get("refunds")),
+            refunds=_embedded(_mapping(obj.get("refunds")).get("data")),
         )
 
 
-def _embedded_refunds(value: Any) -> tuple[JsonObject, ...] | None:
-    data = _mapping(value).get("data")
-    if not isinstance(data, list):
+def _embedded(value: Any) -> tuple[JsonObject, ...] | None:
+    if not isinstance(value, list):
         return None
-    return tuple(item for item in data if isinstance(item, Mapping))
+    return tuple(item for item in value if isinstance(item, Mapping))
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +266,28 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True)
+class Topup:
+    """What we read of a top-up."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    balance_transaction: str | None
+
+    @classmethod
+    def read(cls, obj: JsonObject) -> Topup:
+        """Raises PayloadError."""
+        return cls(
+            id=_text(obj, "id"),
+            status=_text(obj, "status"),
+            amount=_int(obj, "amount"),
+            currency=_text(obj, "currency"),
+            balance_transaction=reference(obj.get("balance_transaction")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Dispute:
     """What we read of a dispute; ``evidence_due`` is None where no answer is possible."""
 
@@ -285,6 +306,8 @@ class Dispute:
     has_evidence: bool
     submission_count: int
     charge_refundable: bool
+    balance_transactions: tuple[JsonObject, ...] | None
+    """What it moved so far, oldest first; None where the shape does not carry it."""
     metadata: dict[str, str]
 
     @classmethod
@@ -312,6 +335,7 @@ class Dispute:
             has_evidence=evidence.get("has_evidence") is True,
             submission_count=_int(evidence, "submission_count", 0),
             charge_refundable=obj.get("is_charge_refundable") is True,
+            balance_transactions=_embedded(obj.get("balance_transactions")),
             metadata=_metadata(obj),
         )
 
