@@ -198,7 +198,8 @@ class Deliveries:
                 await self._attempt(delivery)
 
     async def _attempt(self, delivery: Delivery) -> None:
-        event = self._store.get("event", delivery.event) or self._store.get(TABLE_KIND, delivery.event)
+        kinds = (self._store.tables[kind].rows.peek(delivery.event) for kind in ("event", TABLE_KIND))
+        event = next(filter(None, kinds), None)
         endpoint = next(
             (found for kind in events.ENDPOINTS if (found := self._store.get(kind, delivery.endpoint))), None
         )

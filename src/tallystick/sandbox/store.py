@@ -227,7 +227,8 @@ class Store:
         if body is None:
             return None
         self._seq += 1
-        return Row(space, key, self._seq, self._spaces[space].marks(key), body)
+        marks = self._spaces[space].marks(key) if self._journal.lasting else None
+        return Row(space, key, self._seq, marks, body)
 
     @property
     def crowded(self) -> bool:
