@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from tallystick.sandbox import confirmation, invoice_finalisation, invoice_payments
+from tallystick.sandbox import confirmation, default_methods, invoice_finalisation, invoice_payments
 from tallystick.sandbox.errors import StripeError
 from tallystick.sandbox.invoice_drafts import ADVANCE
 from tallystick.sandbox.invoice_finalisation import COLLECT, OVERDUE
@@ -35,12 +35,19 @@ class Outcome:
 
 
 def attempt(
-    call: Call, invoice: Obj, method: str | None = None, *, automatic: bool = True, **confirming: Any
+    call: Call,
+    invoice: Obj,
+    method: str | None = None,
+    *,
+    automatic: bool = True,
+    timed: bool = False,
+    **confirming: Any,
 ) -> Outcome:
     """Try to pay an open (or uncollectible) invoice with ``method``, or the customer's default one.
 
     One that is paid already (nothing was due at its finalisation) needs no attempt: ``paid``.
-    ``automatic`` attempts count; of those that someone asks for only a first one does. ``confirming`` goes to
+    ``automatic`` attempts count; of those that someone asks for only a first one does. A ``timed``
+    one, that nobody waits for, has failed where a call would be refused. ``confirming`` goes to
     ``confirmation.Attempt``.
     """
     call = call.living_in(invoice["test_clock"])
@@ -49,7 +56,7 @@ def attempt(
     intent = invoice_payments.intent_of(call, invoice)
     assert intent is not None, "An open invoice has a PaymentIntent."
     call.sandbox.timers.take(COLLECT, invoice["id"])
-    chosen = method or default_method(call, invoice)
+    chosen = method or default_methods.of_invoice(call, invoice)
     previous = _count(call, invoice, automatic=automatic)
     if chosen is None:
         _failed(call, invoice, previous)
@@ -62,7 +69,9 @@ def attempt(
         confirmation.confirm(real, intent, confirmation.Attempt(use_stripe_sdk=True, **confirming))
     except StripeError as raised:
         if not raised.keeps_work:
-            raise
+            if not timed:
+                raise
+            call.store.change(intent, payment_method=None, status="requires_payment_method")
         error = raised
     finally:
         call.store.hide(invoice, attempting=False)
@@ -73,24 +82,6 @@ def attempt(
         _failed(call, invoice, previous)
         return Outcome("requires_action", _action_required(intent))
     return Outcome("paid" if invoice["status"] == "paid" else "processing")
-
-
-def default_method(call: Call, invoice: Obj) -> str | None:
-    """The payment method that an invoice is charged to: its own, its subscription's, its customer's."""
-    parent = (invoice["parent"] or {}).get("subscription_details") or {}
-    subscription = None
-    if "subscription" in call.store.tables and parent:
-        subscription = call.store.get("subscription", parent["subscription"])
-    customer = call.store.get("customer", invoice["customer"]) or {"invoice_settings": {}}
-    choices = (
-        invoice["default_payment_method"],
-        invoice["default_source"],
-        subscription and (subscription["default_payment_method"] or subscription["default_source"]),
-        customer["invoice_settings"].get("default_payment_method"),
-        customer.get("default_source"),
-    )
-    found: str | None = next((choice for choice in choices if choice), None)
-    return found
 
 
 def _count(call: Call, invoice: Obj, *, automatic: bool) -> Obj:
@@ -234,7 +225,7 @@ def collect(call: Call, invoice_id: str) -> None:
     if invoice["status"] != "open" or not invoice["auto_advance"]:
         return
     if invoice["collection_method"] == "charge_automatically":
-        attempt(call, invoice)
+        attempt(call, invoice, timed=True)
     else:
         call.emit("invoice.sent", invoice)
 

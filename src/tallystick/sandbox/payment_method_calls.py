@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tallystick.sandbox import bank_accounts, payment_methods
+from tallystick.sandbox import bank_accounts, default_methods, payment_methods
 from tallystick.sandbox.errors import invalid, missing, refused
 from tallystick.sandbox.lists import page
 from tallystick.sandbox.params import (
@@ -91,6 +91,7 @@ def detach(call: Call) -> Obj:
     previous = call.store.change(method, customer=None)
     call.store.hide(method, spent=True)
     call.emit("payment_method.detached", method, previous)
+    default_methods.detached(call, method["id"], previous["customer"])
     return method
 
 

@@ -135,6 +135,38 @@ async def test_a_payment_that_somebody_asked_for_makes_nobody_delinquent(world: 
     assert not (await world.sdk("customers.retrieve", world.customer)).delinquent
 
 
+async def test_what_is_detached_is_charged_no_more(world: World) -> None:
+    card = await world.pay_with("pm_card_mastercard")
+    subscription = await world.subscribe(await world.price(1000), default_payment_method=card)
+    await world.sdk("payment_methods.detach", card)
+    assert (await world.get(subscription)).default_payment_method is None
+    assert (await updated(world))[1] == {"default_payment_method": card}
+    customer = await world.sdk("customers.retrieve", world.customer)
+    assert customer.invoice_settings.default_payment_method is None
+    await world.advance(32 * DAY)
+    assert (await world.get(subscription)).status == "past_due"
+    assert (await world.invoices(subscription))[-1].attempt_count == 1
+    assert "invoice.payment_failed" in await world.types()
+    await world.pay_with("pm_card_visa")
+    await world.advance(5 * DAY)
+    assert (await world.get(subscription)).status == "active"
+
+
+async def test_what_cannot_be_charged_at_all_fails_when_its_time_comes(world: World) -> None:
+    """A debit in dollars, say, for a subscription in euros."""
+    subscription = await world.subscribe(await world.price(1000, currency="eur"))
+    account = {"routing_number": "110000000", "account_number": "000123456789"}
+    bank = {"type": "us_bank_account", "us_bank_account": {**account, "account_holder_type": "company"}}
+    method = await world.sdk("payment_methods.create", {**bank, "billing_details": {"name": "Ada"}})
+    await world.pay_with(method.id)
+    await world.advance(32 * DAY)
+    failed = await world.get(subscription)
+    assert failed.status == "past_due"
+    payments = await world.sdk("invoice_payments.list", {"invoice": failed.latest_invoice})
+    intent = await world.sdk("payment_intents.retrieve", payments.data[0].payment.payment_intent)
+    assert intent.status == "requires_payment_method"
+
+
 @pytest.mark.parametrize("change", [{"cancel_at_period_end": True}, {"cancel_at": 1_740_000_000}])
 async def test_a_schedule_decides_when_its_subscription_ends(world: World, change: dict[str, Any]) -> None:
     subscription = await world.subscribe(await world.price(1000))
