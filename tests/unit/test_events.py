@@ -240,6 +240,46 @@ def test_of_several_captures_each_transaction_is_about_its_own_part() -> None:
     assert _foreign(2200, **several)["liabilities:unapplied eur"] == -2000
 
 
+def _multicaptured(**more: Any) -> dict[str, dict[str, int]]:
+    source = {
+        "id": "ch_1", "object": "charge", "status": "succeeded", "amount": 5000, "amount_captured": 5000,
+        "captured": True, "currency": "eur", "created": 1, "payment_intent": "pi_1",
+        "metadata": {"tallystick_payment": OURS},
+        "payment_method_details": {"card": {"multicapture": {"status": "available"}}},
+    }  # fmt: skip
+    body = transaction(fee=0, fee_details=[], source=source, exchange_rate=1.17, **more)
+    return legs(balance_transaction_effects({**body, "reporting_category": "charge"}))
+
+
+@pytest.mark.parametrize("amount", [3333, 2222, 1, -3333])
+def test_each_of_several_captures_is_a_sale_of_its_own_and_leaves_no_unit(amount: int) -> None:
+    posted = _multicaptured(amount=amount, net=amount)
+    movement, sale = posted["balance_transaction:txn_1"], posted["balance_transaction:txn_1:sale"]
+    unapplied = "liabilities:unapplied eur"
+    assert movement[unapplied] == -sale[unapplied] == sale["revenue:payments eur"]
+    assert movement[unapplied] * amount < 0
+
+
+def test_several_bank_transfers_pay_one_payment_in_any_order() -> None:
+    story = StripeStory()
+    intent = story.intent(5000, ours=OURS, payment_method_types=["card", "customer_balance"])
+    posted: dict[str, dict[str, int]] = {}
+    for amount in (2000, 3000):
+        charge = story.charge(intent)
+        charge.update(amount=amount, amount_captured=amount)
+        charge["payment_method_details"] = {"type": "customer_balance"}
+        effects = read(story.event("charge.succeeded", charge))
+        assert effects.notices == ()
+        posted |= legs(effects)
+    intent.update(status="succeeded", amount_received=5000)
+    told = read(story.event("payment_intent.succeeded", intent))
+    assert told.transactions == ()
+    assert [(notice.type, notice.data["amount"]) for notice in told.notices] == [("payment.succeeded", 5000)]
+    sales = [entry for key, entry in posted.items() if key.endswith(":sale")]
+    assert [entry["revenue:payments"] for entry in sales] == [-2000, -3000]
+    assert sum(entry.get("liabilities:unapplied", 0) for entry in posted.values()) == 0
+
+
 def test_the_reporting_category_decides_before_the_type() -> None:
     body = transaction(type="adjustment", reporting_category="dispute_reversal")
     assert counter_account(BalanceTransaction.read(body)) == "assets:stripe:disputed"

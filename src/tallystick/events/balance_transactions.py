@@ -16,7 +16,7 @@ from tallystick.events.refunds import refund_effects
 from tallystick.events.spec import NO_EFFECTS, Effects, moment
 from tallystick.events.topups import topup_postings
 from tallystick.ledger import chart
-from tallystick.ledger.entries import LedgerEntry, credit, debit, post, transactions
+from tallystick.ledger.entries import LedgerEntry, LedgerTransaction, credit, debit, post, transactions
 from tallystick.money import CURRENCIES, convert
 from tallystick.payments.reports import adopted_payment, our_payment
 from tallystick.stripe_gateway.billing_payloads import Payout
@@ -85,7 +85,9 @@ def balance_transaction_effects(body: JsonObject) -> Effects:
         source=txn.id,
         payment_id=_payment_of(txn.source_object),
     )
-    return Effects(transactions=transactions(transaction)) + _source_effects(txn)
+    return Effects(transactions=transactions(transaction, _sale_of_one_capture(txn, transaction))) + (
+        _source_effects(txn)
+    )
 
 
 def counter_account(txn: BalanceTransaction) -> str:
@@ -160,6 +162,34 @@ def _charged(txn: BalanceTransaction, charge: Charge) -> int:
     return min(
         sorted(candidates),
         key=lambda amount: abs(convert(amount, charge.currency, txn.currency, rate) - abs(txn.amount)),
+    )
+
+
+def _sale_of_one_capture(
+    txn: BalanceTransaction, movement: LedgerTransaction | None
+) -> LedgerTransaction | None:
+    """The sale of one of several captures of a charge of ours: what it left unapplied, to the unit."""
+    if movement is None or not _is_multicapture(txn.source_object):
+        return None
+    moved = [leg for leg in movement.entries if leg.account == chart.UNAPPLIED]
+    capture = Capture.of(Charge.read(txn.source_object or {}))
+    if capture.ours is None or not moved:
+        return None
+    return post(
+        f"{movement.effect_key}:sale",
+        "sale",
+        [
+            made
+            for leg in moved
+            for made in (
+                credit(chart.UNAPPLIED, leg.direction * leg.amount, leg.currency),
+                debit(chart.REVENUE_PAYMENTS, leg.direction * leg.amount, leg.currency),
+            )
+        ],
+        description=f"Sale, captured in part by {capture.charge}",
+        occurred_at=movement.occurred_at,
+        source=txn.id,
+        payment_id=capture.payment_id,
     )
 
 

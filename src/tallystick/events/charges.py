@@ -97,6 +97,8 @@ class Capture:
     ours: str | None
     """Our payment's id, when it was made through our API."""
     multicapture: bool
+    bank_transfer: bool
+    """One of several charges that may pay the same PaymentIntent."""
 
     @classmethod
     def of(cls, charge: Charge) -> Capture:
@@ -108,6 +110,7 @@ class Capture:
             payment_intent=charge.payment_intent,
             ours=our_payment(charge.metadata),
             multicapture=charge.multicapture,
+            bank_transfer=charge.bank_transfer,
         )
 
     @property
@@ -118,7 +121,8 @@ class Capture:
     def effects(self, occurred_at: datetime, source: str) -> Effects:
         """The movement, the sale if it was one, and the notice.
 
-        Several captures of one charge do not fit one key: there each balance transaction posts the movement.
+        Several captures of one charge do not fit one key: there each balance transaction posts the movement
+        and the sale. Nor do several charges of one PaymentIntent fit the key of its sale: each has its own.
         """
         if self.amount <= 0 or self.multicapture:
             return NO_EFFECTS
@@ -139,7 +143,7 @@ class Capture:
             **about,
         )
         sale = self.ours and post(
-            f"payment:{stripe_id}:sale",
+            f"charge:{self.charge}:sale" if self.bank_transfer else f"payment:{stripe_id}:sale",
             "sale",
             [
                 debit(chart.UNAPPLIED, self.amount, self.currency),
@@ -148,13 +152,18 @@ class Capture:
             description=f"Sale, paid by {stripe_id}",
             **about,
         )
-        notice = Notice(
-            key=f"payment.succeeded:{stripe_id}",
+        # what is paid in several charges has succeeded when its PaymentIntent says so
+        notices = () if self.bank_transfer else (self.notice(),)
+        return Effects(transactions=transactions(movement, sale or None), notices=notices)
+
+    def notice(self) -> Notice:
+        """That the payment succeeded, told once."""
+        return Notice(
+            key=f"payment.succeeded:{self.payment_intent or self.charge}",
             type="payment.succeeded",
             payment_id=self.payment_id,
             data={"payment": self.payment_id, "amount": self.amount, "currency": self.currency},
         )
-        return Effects(transactions=transactions(movement, sale or None), notices=(notice,))
 
 
 _STATUS: Final = {

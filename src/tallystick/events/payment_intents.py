@@ -27,8 +27,13 @@ def on_payment_intent(event: Event, _facts: Facts) -> Effects:
             payment_intent=intent.id,
             ours=our_payment(intent.metadata),
             multicapture=intent.multicapture,
+            bank_transfer=intent.bank_transfer,
         )
-        effects += capture.effects(moment(event.created), event.id)
+        if intent.multicapture or intent.bank_transfer:
+            # its amount may come from several captures or charges, each of which tells of itself
+            effects += Effects(notices=(capture.notice(),))
+        else:
+            effects += capture.effects(moment(event.created), event.id)
     return effects
 
 

@@ -8,7 +8,7 @@ row can appear after its ``created``. Each is stored raw before it is posted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -27,6 +27,7 @@ from tallystick.errors import (
 )
 from tallystick.events.balance_transactions import balance_transaction_effects
 from tallystick.events.spec import BalanceTransactionSeen, Effects
+from tallystick.ledger import chart
 from tallystick.ledger.book import Book, Posted
 from tallystick.pipeline.backoff import backoff_s
 from tallystick.pipeline.effects import note_balance_transactions, write_effects
@@ -209,6 +210,7 @@ class Settlement:
                 )
             await connection.execute(_POSTED, {"ids": sorted(read)})
             await self._book.settle_balances(connection, posted)
+        _alert_of_suspense(read.values(), posted)
         return bool(rows)
 
     async def _read(self, connection: AsyncConnection, row: Any) -> Effects | None:
@@ -242,6 +244,17 @@ class Settlement:
         )
         if postponed.first() is not None:
             await record_balance_transaction_attempt(connection, row.id, attempts, trace)
+
+
+def _alert_of_suspense(effects: Iterable[Effects], posted: Posted) -> None:
+    """Money that moved for a reason that no rule knows: posted, and somebody must look at it."""
+    for transaction in (item for each in effects for item in each.transactions):
+        if transaction.effect_key in posted.new and any(
+            leg.account == chart.SUSPENSE for leg in transaction.entries
+        ):
+            log.critical(
+                "posted_to_suspense", effect_key=transaction.effect_key, transaction_kind=transaction.kind
+            )
 
 
 def _contradiction(effects: Effects | None, posted: Posted) -> Exception | None:

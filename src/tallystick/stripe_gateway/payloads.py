@@ -103,6 +103,8 @@ class PaymentIntent:
     charge: JsonObject | None
     """The latest charge as an object: expanded, or embedded as API versions before 2022-11-15 do."""
     multicapture: bool
+    bank_transfer: bool
+    """Whether it may be paid by bank transfers: then it can have several charges that succeed."""
 
     @classmethod
     def read(cls, obj: JsonObject) -> PaymentIntent:
@@ -134,6 +136,7 @@ class PaymentIntent:
             latest_charge=reference(obj.get("latest_charge")) or reference(charge),
             charge=charge,
             multicapture=card_options.get("request_multicapture") == "if_available",
+            bank_transfer="customer_balance" in (obj.get("payment_method_types") or ()),
         )
 
 
@@ -183,6 +186,8 @@ class Charge:
     balance_transaction: str | None
     failure_balance_transaction: str | None
     multicapture: bool
+    bank_transfer: bool
+    """Paid from money that came by bank transfer: its PaymentIntent can have several such charges."""
     refunds: tuple[JsonObject, ...] | None
     """The refunds inside, None where the shape carries none (since 2022-11-15)."""
 
@@ -193,7 +198,8 @@ class Charge:
         amount = _int(obj, "amount")
         refunded = _int(obj, "amount_refunded", 0)
         outcome = _mapping(obj.get("outcome"))
-        card = _mapping(_mapping(obj.get("payment_method_details")).get("card"))
+        details = _mapping(obj.get("payment_method_details"))
+        card = _mapping(details.get("card"))
         return cls(
             id=_text(obj, "id"),
             status=_text(obj, "status"),
@@ -216,6 +222,7 @@ class Charge:
             balance_transaction=reference(obj.get("balance_transaction")),
             failure_balance_transaction=reference(obj.get("failure_balance_transaction")),
             multicapture=_mapping(card.get("multicapture")).get("status") == "available",
+            bank_transfer=details.get("type") == "customer_balance",
             refunds=_embedded(_mapping(obj.get("refunds")).get("data")),
         )
 

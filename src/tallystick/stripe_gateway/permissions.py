@@ -38,6 +38,7 @@ NEEDED: Final = (
         "the settlement puller: fees, and the source of every movement",
         (("expand", ("data.source",)),),
     ),
+    Permission("disputes", "read", "Disputes", "what a dispute moved, where its event does not say"),
     Permission("events", "read", "Events", "finding events that were not delivered"),
 )
 """What the API and the worker need."""
