@@ -16,6 +16,7 @@ from tallystick.sandbox import (
     invoice_finalisation,
     invoice_items,
     setup_intents,
+    subscription_discounts,
     taxes,
 )
 from tallystick.sandbox import subscription_items as items
@@ -111,7 +112,7 @@ def make(
         items=[item["id"] for item in held],
     )
     _note_billed(call, subscription, invoice)
-    _use_up(call, subscription)
+    subscription_discounts.use_up(call, subscription, billed)
     return invoice
 
 
@@ -175,18 +176,6 @@ def _note_billed(call: Call, subscription: Obj, invoice: Obj) -> None:
         }
         call.store.hide(item, billed=values if values["amount"] > 0 else None)
     call.store.hide(subscription, invoiced_until=call.now)
-
-
-def _use_up(call: Call, subscription: Obj) -> None:
-    """Discounts of coupons that count once have had their invoice."""
-    kept = []
-    for ident in subscription["discounts"]:
-        discount = call.find("discount", ident)
-        if call.store.hidden(discount)["coupon"]["duration"] == "once":
-            call.emit("customer.discount.deleted", discount)
-        else:
-            kept.append(ident)
-    call.store.change(subscription, discounts=kept)
 
 
 # Collection

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from tallystick.sandbox import periods
+from tallystick.sandbox import periods, subscription_discounts
 from tallystick.sandbox import subscription_billing as billing
 from tallystick.sandbox import subscription_invoices as invoices
 from tallystick.sandbox import subscription_items as items
@@ -95,10 +95,10 @@ def cycle(call: Call, ident: str) -> None:
         return
     before = dict(subscription)
     billed = renewal(call, subscription, moment)
+    subscription_discounts.drop_ended(call, subscription)
     items.show(call, subscription)
     if trial_over:
         call.store.change(subscription, status="active")
-    _drop_ended_discounts(call, subscription)
     invoice = billing.announced_id(call, subscription) if billed else None
     _say(call, subscription, before)
     if invoice is not None:
@@ -127,16 +127,6 @@ def renewal(call: Call, subscription: Obj, moment: int) -> list[lines.Line]:
             billed += lines.in_advance(call, item, subscription["currency"], period)
         call.store.change(item, current_period_start=stop, current_period_end=period[1])
     return billed
-
-
-def _drop_ended_discounts(call: Call, subscription: Obj) -> None:
-    """A repeating discount that has run out goes, with its event."""
-    for ident in subscription["discounts"]:
-        discount = call.find("discount", ident)
-        if discount["end"] is not None and discount["end"] <= call.now:
-            left = [other for other in subscription["discounts"] if other != ident]
-            call.store.change(subscription, discounts=left)
-            call.emit("customer.discount.deleted", discount)
 
 
 def _say(call: Call, subscription: Obj, before: Obj) -> None:

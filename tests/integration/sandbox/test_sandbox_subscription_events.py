@@ -135,6 +135,35 @@ async def test_a_payment_that_somebody_asked_for_makes_nobody_delinquent(world: 
     assert not (await world.sdk("customers.retrieve", world.customer)).delinquent
 
 
+@pytest.mark.parametrize("on", ["item", "subscription"])
+@pytest.mark.parametrize(
+    ("duration", "totals"),
+    [
+        ({"duration": "once"}, [900, 1000, 1000]),
+        ({"duration": "repeating", "duration_in_months": 2}, [900, 900, 1000]),
+        ({"duration": "forever"}, [900, 900, 900]),
+    ],
+)
+async def test_a_discount_lasts_as_long_as_its_coupon_says(
+    world: World, on: str, duration: dict[str, Any], totals: list[int]
+) -> None:
+    coupon = await world.sdk("coupons.create", {"percent_off": 10, **duration})
+    given: dict[str, Any] = {"discounts": [{"coupon": coupon.id}]}
+    price = await world.price(1000)
+    if on == "item":
+        subscription = await world.subscribe(items=[{"price": price, **given}])
+    else:
+        subscription = await world.subscribe(price, **given)
+    await world.advance(31 * DAY + 7200)
+    await world.advance(28 * DAY)
+    assert [invoice.total for invoice in await world.invoices(subscription)] == totals
+    now = await world.get(subscription)
+    held = now.discounts + now["items"].data[0].discounts
+    assert len(held) == (1 if duration["duration"] == "forever" else 0)
+    deleted = await world.types(("customer.discount.deleted",))
+    assert len(deleted) == 1 - len(held)
+
+
 async def test_what_is_detached_is_charged_no_more(world: World) -> None:
     card = await world.pay_with("pm_card_mastercard")
     subscription = await world.subscribe(await world.price(1000), default_payment_method=card)
