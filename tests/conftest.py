@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +21,9 @@ from tallystick.db import migrate
 from tallystick.db.session import open_engine
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
 from tallystick.settings import load_settings
+
+# Tables are as wide as the terminal of whoever imports the command line first: here, always the same.
+os.environ["COLUMNS"] = "160"
 
 pytest_plugins = ("tests.sandbox_speech",)
 

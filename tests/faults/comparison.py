@@ -43,4 +43,5 @@ async def assert_as_if_nothing_happened(
     assert clearing
     assert all(debits == credits_ for _, _, debits, credits_ in clearing), "clearing is drained"
     assert await installation.scalar("SELECT count(*) FROM event_attempts") == 0
-    assert [line for line in installation.log("worker") if line["event"] == "loop_failed"] == []
+    failed = [line for line in installation.log("worker") if line["event"] == "loop_failed"]
+    assert failed == [], failed[0]["exception"]

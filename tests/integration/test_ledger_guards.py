@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tallystick.db.ledger_guards import APPEND_ONLY
 from tallystick.ledger.book import Book
 from tallystick.ledger.entries import LedgerTransaction, credit, debit
+from tallystick.ledger.seals import horizon, seal
 
 CHECK, RESTRICT, FOREIGN_KEY = "23514", "23001", "23503"
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -38,6 +39,7 @@ async def ledger(engine: AsyncEngine) -> AsyncEngine:
     for at in (NOON, NOON - timedelta(hours=1)):
         async with engine.begin() as connection:
             await book.post(connection, [sale("one", 500, "usd", at), sale("two", 700, "eur", at)])
+    await seal(engine, await horizon(engine))
     held = await rows(engine)
     assert all(held[table] for table in APPEND_ONLY)
     return engine
@@ -94,6 +96,7 @@ _UPDATES = {
     "ledger_transactions": "description = 'Something else'",
     "ledger_entries": "amount = amount + 1",
     "effect_dates": "source = 'evt_other'",
+    "ledger_seals": "hash = sha256(hash)",
 }
 
 

@@ -197,7 +197,8 @@ async def test_what_the_database_refuses_is_put_off_and_the_others_are_posted(en
     await road.deliver(story.events)
     await road.settlement.pull()
     found = await states(engine)
-    assert found.pop(bad["id"]) == ("fetched", 1)
+    status, attempts = found.pop(bad["id"])
+    assert (status, attempts > 0) == ("fetched", True), "put off; a short delay may be over in the same pull"
     assert set(found.values()) == {("posted", 0)}
     assert "DBAPIError" in (error := await error_of(engine, bad["id"])) or "DataError" in error
 
