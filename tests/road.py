@@ -137,6 +137,8 @@ _PICTURES = {
     "payments": "SELECT to_jsonb(p) - 'updated_at' FROM payments p ORDER BY id",
     "refunds": "SELECT to_jsonb(r) - 'updated_at' FROM refunds r ORDER BY id",
     "disputes": "SELECT to_jsonb(d) - 'updated_at' FROM disputes d ORDER BY id",
+    "customers": "SELECT to_jsonb(c) - 'updated_at' FROM customers c ORDER BY id",
+    "payment_methods": "SELECT to_jsonb(m) - 'updated_at' FROM payment_methods m ORDER BY id",
     "ledger": """
         SELECT jsonb_build_array(t.effect_key, encode(t.digest, 'hex'), least(t.occurred_at,
                (SELECT min(d.occurred_at) FROM effect_dates d WHERE d.transaction_id = t.id)))

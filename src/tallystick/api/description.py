@@ -25,6 +25,7 @@ Json = dict[str, Any]
 _TAGS: Final = {
     "payments": "Begin, confirm, capture, cancel and read payments, and give them back.",
     "refunds": "What was given back.",
+    "customers": "Who pays, and what is saved with them to pay with.",
     "disputes": "What customers and their banks object to.",
     "ledger": "What the double-entry ledger holds.",
     "events": "What Stripe sent, and what it did.",

@@ -15,6 +15,7 @@ from starlette.routing import Match
 from tallystick import __version__
 from tallystick.api.api_keys import api_key_routes
 from tallystick.api.auth import Gate
+from tallystick.api.customers import customer_routes
 from tallystick.api.dead_letters import dead_letter_routes
 from tallystick.api.description import description
 from tallystick.api.disputes import dispute_routes
@@ -59,6 +60,7 @@ def build_api(app: App) -> FastAPI:
         payment_routes(app, gate),
         refund_routes(app, gate),
         dispute_routes(app, gate),
+        customer_routes(app, gate),
         ledger_routes(app, gate),
         event_routes(app, gate),
         dead_letter_routes(app, gate),

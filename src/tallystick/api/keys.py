@@ -35,6 +35,8 @@ class Scope(StrEnum):
     PAYMENTS_READ = "payments:read"
     PAYMENTS_WRITE = "payments:write"
     REFUNDS_WRITE = "refunds:write"
+    CUSTOMERS_READ = "customers:read"
+    CUSTOMERS_WRITE = "customers:write"
     LEDGER_READ = "ledger:read"
     EVENTS_READ = "events:read"
     EVENTS_REPLAY = "events:replay"

@@ -195,6 +195,43 @@ event_archives = Table(
     _at("created_at", now=True),
 )
 
+# Copies of what is at Stripe, under Stripe's ids.
+customers = Table(
+    "customers",
+    metadata,
+    _id(primary_key=True),
+    Column("state_order", Text(collation="C"), nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("livemode", Boolean, nullable=False),
+    Column("name", Text),
+    Column("email", Text),
+    Column("phone", Text),
+    Column("description", Text),
+    Column("address", JSONB),
+    Column("metadata", JSONB, nullable=False),
+    Column("default_payment_method", Text),
+    Column("methods_known", Boolean, nullable=False),  # all that it pays with is in payment_methods
+    _at("created_at", nullable=False),
+    _at("updated_at", now=True),
+    Index("ix_customers_created_at_id", "created_at", "id"),
+    Index("ix_customers_email_created_at_id", "email", "created_at", "id"),
+)
+
+payment_methods = Table(
+    "payment_methods",
+    metadata,
+    _id(primary_key=True),
+    Column("state_order", Text(collation="C"), nullable=False),
+    _id("customer"),  # None once it is detached
+    Column("type", Text, nullable=False),
+    Column("details", JSONB, nullable=False),
+    Column("livemode", Boolean, nullable=False),
+    Column("metadata", JSONB, nullable=False),
+    _at("created_at", nullable=False),
+    _at("updated_at", now=True),
+    Index("ix_payment_methods_customer_created_at_id", "customer", "created_at", "id"),
+)
+
 webhook_events = Table(
     "webhook_events",
     metadata,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from tallystick.events.charges import on_charge
+from tallystick.events.customers import on_customer, on_payment_method
 from tallystick.events.disputes import on_dispute
 from tallystick.events.invoices import on_invoice
 from tallystick.events.payment_intents import on_payment_intent
@@ -38,6 +39,15 @@ _SPECS: Final = (
     EventSpec("refund.created", on_refund, "money goes back"),
     EventSpec("refund.updated", on_refund, "a refund changed"),
     EventSpec("refund.failed", on_refund, "the money came back to us"),
+    EventSpec("customer.created", on_customer, "a customer exists"),
+    EventSpec("customer.updated", on_customer, "a customer changed"),
+    EventSpec("customer.deleted", on_customer, "a customer was deleted"),
+    EventSpec("payment_method.attached", on_payment_method, "a payment method is saved with a customer"),
+    EventSpec("payment_method.updated", on_payment_method, "a saved payment method changed"),
+    EventSpec(
+        "payment_method.automatically_updated", on_payment_method, "the card network renewed a saved card"
+    ),
+    EventSpec("payment_method.detached", on_payment_method, "a payment method is saved no more"),
     EventSpec("charge.dispute.created", on_dispute, "the customer disputes a charge, or their bank asks"),
     EventSpec("charge.dispute.updated", on_dispute, "a dispute changed"),
     EventSpec("charge.dispute.funds_withdrawn", on_dispute, "the disputed amount is taken"),

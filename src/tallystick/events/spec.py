@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from tallystick.errors import PayloadError
 from tallystick.ledger.entries import LedgerTransaction
 from tallystick.outbox.notices import Notice
+from tallystick.payments.customer_reports import CustomerReport, PaymentMethodReport
 from tallystick.payments.dispute_reports import DisputeReport
 from tallystick.payments.reports import PaymentReport, RefundReport
 from tallystick.stripe_gateway.payloads import JsonObject
@@ -91,6 +92,8 @@ class Effects:
     payments: tuple[PaymentReport, ...] = ()
     refunds: tuple[RefundReport, ...] = ()
     disputes: tuple[DisputeReport, ...] = ()
+    customers: tuple[CustomerReport, ...] = ()
+    payment_methods: tuple[PaymentMethodReport, ...] = ()
     notices: tuple[Notice, ...] = ()
     balance_transactions: tuple[BalanceTransactionSeen, ...] = ()
     """To be posted by the settlement puller, which fetches those without a body."""

@@ -1,8 +1,9 @@
 """Writes what events mean: all effects of a batch, in the caller's one transaction.
 
 The order of writing is fixed, and each kind is written in the order of its keys, so that concurrent batches
-wait for each other rather than deadlock: ledger, payments, refunds, disputes, outbox, balance transactions
-to fetch, and, by the caller, right before its commit, the accounts' balances, which every batch contends for.
+wait for each other rather than deadlock: ledger, payments, refunds, disputes, customers, outbox, balance
+transactions to fetch, and, by the caller, right before its commit, the accounts' balances, which every batch
+contends for.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tallystick.events.spec import BalanceTransactionSeen, Effects, Question
 from tallystick.events.ties import decided, tie_question
 from tallystick.ledger.book import Book, Posted
 from tallystick.outbox.staging import stage
+from tallystick.payments.customers import apply_customers, apply_payment_methods
 from tallystick.payments.disputes import apply_disputes
 from tallystick.payments.reports import PaymentReport, RefundReport
 from tallystick.payments.store import apply_payments, apply_refunds
@@ -61,6 +63,8 @@ async def write_effects(
         connection, [report for each in effects for report in each.refunds], hold_ties=hold_ties
     )
     await apply_disputes(connection, (report for each in effects for report in each.disputes))
+    await apply_customers(connection, (report for each in effects for report in each.customers))
+    await apply_payment_methods(connection, (report for each in effects for report in each.payment_methods))
     await stage(connection, (notice for each in effects for notice in each.notices))
     await note_balance_transactions(
         connection, [seen for each in effects for seen in each.balance_transactions]

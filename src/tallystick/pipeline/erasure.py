@@ -68,6 +68,15 @@ _FORGET_EMAIL: Final = text("""
 UPDATE payments SET receipt_email = NULL WHERE id = ANY(CAST(:ids AS text[])) AND receipt_email IS NOT NULL
 """)
 
+_FORGET_CUSTOMER: Final = text("""
+UPDATE customers
+   SET name = NULL, email = NULL, phone = NULL, description = NULL, address = NULL, metadata = '{}'
+ WHERE id = :subject
+""")
+_FORGET_METHODS: Final = text("""
+UPDATE payment_methods SET details = '{}', metadata = '{}' WHERE customer = :subject
+""")
+
 _RECORD: Final = text("""
 INSERT INTO erasures (id, actor, reason, subject, counts)
 VALUES (:id, :actor, :reason, :subject, CAST(:counts AS jsonb))
@@ -86,6 +95,8 @@ async def erase(engine: AsyncEngine, subject: str, order: Order) -> dict[str, in
     for table in _OTHERS:
         counts[table] = await _redact_table(engine, table, needles)
     async with engine.begin() as connection:
+        for table, forget in (("customers", _FORGET_CUSTOMER), ("payment_methods", _FORGET_METHODS)):
+            counts[table] = (await connection.execute(forget, {"subject": subject})).rowcount
         if not payments and not counts.total():
             raise NotFoundError(f"Nothing is stored about {subject!r}.")
         counts["payments"] = (await connection.execute(_FORGET_EMAIL, {"ids": payments})).rowcount

@@ -12,6 +12,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tallystick.events.spec import Effects
+from tallystick.payments.customer_reports import CustomerReport, PaymentMethodReport
 from tallystick.payments.dispute_reports import DisputeReport
 from tallystick.payments.reports import PaymentReport, RefundReport
 from tallystick.pipeline.process import Read, read_events
@@ -45,7 +46,23 @@ SELECT id, id AS stripe_id, state_order FROM disputes
  WHERE id = ANY(CAST(:ids AS text[])) OR id = ANY(CAST(:stripe_ids AS text[]))
 """)
 
-Kind = Literal["ledger_transaction", "payment", "refund", "dispute", "notice", "balance_transaction"]
+_CUSTOMERS: Final = text("""
+SELECT id AS key, state_order FROM customers WHERE id = ANY(CAST(:keys AS text[]))
+""")
+_METHODS: Final = text("""
+SELECT id AS key, state_order FROM payment_methods WHERE id = ANY(CAST(:keys AS text[]))
+""")
+
+Kind = Literal[
+    "ledger_transaction",
+    "payment",
+    "refund",
+    "dispute",
+    "customer",
+    "payment_method",
+    "notice",
+    "balance_transaction",
+]
 
 
 class Standing(StrEnum):
@@ -54,7 +71,7 @@ class Standing(StrEnum):
     NEW = "new"
     THERE = "there"
     CHANGES = "changes"
-    """The row of a payment, refund or dispute would move on."""
+    """The row of what is reported on would move on."""
     DIFFERS = "differs"
     """A ledger transaction stands under this key with other legs: the event would be a dead letter."""
 
@@ -102,6 +119,8 @@ class _Standing:
     payments: dict[str, Any]
     refunds: dict[str, Any]
     disputes: dict[str, Any]
+    customers: dict[str, Any]
+    payment_methods: dict[str, Any]
 
 
 async def _look(connection: AsyncConnection, effects: Sequence[Effects]) -> _Standing:
@@ -126,6 +145,10 @@ async def _look(connection: AsyncConnection, effects: Sequence[Effects]) -> _Sta
         balance_transactions=set(await rows(_BALANCE_TRANSACTIONS, named)),
         payments=await reported(_PAYMENTS, [report for each in effects for report in each.payments]),
         refunds=await reported(_REFUNDS, [report for each in effects for report in each.refunds]),
+        customers=await rows(_CUSTOMERS, (report.id for each in effects for report in each.customers)),
+        payment_methods=await rows(
+            _METHODS, (report.id for each in effects for report in each.payment_methods)
+        ),
         disputes=await reported(_DISPUTES, [report for each in effects for report in each.disputes]),
     )
 
@@ -136,6 +159,8 @@ def _preview(read: Read, standing: _Standing) -> Preview:
     effects += [_reported("payment", item, standing.payments, _moves_payment) for item in made.payments]
     effects += [_reported("refund", item, standing.refunds, _moves) for item in made.refunds]
     effects += [_reported("dispute", item, standing.disputes, _moves) for item in made.disputes]
+    effects += [_copied("customer", item, standing.customers) for item in made.customers]
+    effects += [_copied("payment_method", item, standing.payment_methods) for item in made.payment_methods]
     effects += [_known("notice", notice.key, standing.notices) for notice in made.notices]
     effects += [
         _known("balance_transaction", txn.id, standing.balance_transactions)
@@ -159,6 +184,13 @@ def _ledger_effect(key: str, digest: bytes, ledger: dict[str, Any]) -> Effect:
 
 def _known(kind: Kind, key: str, known: set[str]) -> Effect:
     return Effect(kind, key, Standing.THERE if key in known else Standing.NEW)
+
+
+def _copied(kind: Kind, report: CustomerReport | PaymentMethodReport, rows: dict[str, Any]) -> Effect:
+    row = rows.get(report.id)
+    if row is None:
+        return Effect(kind, report.id, Standing.NEW)
+    return Effect(kind, report.id, Standing.CHANGES if _moves(report, row) else Standing.THERE)
 
 
 def _reported(

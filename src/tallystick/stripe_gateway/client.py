@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote
 
 import orjson
 import stripe
@@ -19,6 +18,7 @@ import structlog
 from tallystick.settings import Settings
 from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer, UnavailableError
 from tallystick.stripe_gateway.breaker import Breaker, BreakerState
+from tallystick.stripe_gateway.customer_calls import PAGE, CustomerCalls, path_of
 from tallystick.stripe_gateway.failures import failure, is_replay, stripe_time
 from tallystick.stripe_gateway.keyring import Credentials, Keyring, hint
 from tallystick.stripe_gateway.transport import Transport, Tries, tries
@@ -31,14 +31,13 @@ _NO_KEY: Final = "sk_none"
 """The SDK wants a key when it is made; each call brings its own."""
 API_VERSION: Final = stripe.api_version
 """The version of Stripe's API that our calls speak."""
-_PAGE: Final = 100
 _INTENTS: Final = "/v1/payment_intents"
 _REFUNDS: Final = "/v1/refunds"
 _BALANCE_TRANSACTIONS: Final = "/v1/balance_transactions"
 _EVENTS: Final = "/v1/events"
 
 
-class StripeGateway:
+class StripeGateway(CustomerCalls):
     """One a process; opens connections when first used. ``close`` it at the end."""
 
     def __init__(self, settings: Settings, keyring: Keyring | None = None) -> None:
@@ -91,36 +90,36 @@ class StripeGateway:
         self, intent: str, params: Mapping[str, Any], idempotency_key: str
     ) -> StripeAnswer:
         """``params`` as Stripe names them; an empty text unsets."""
-        return await self._change_intent(_path(_INTENTS, intent), params, idempotency_key)
+        return await self._change_intent(path_of(_INTENTS, intent), params, idempotency_key)
 
     async def confirm_payment_intent(
         self, intent: str, params: Mapping[str, Any], idempotency_key: str
     ) -> StripeAnswer:
         """``params`` as Stripe names them."""
-        return await self._change_intent(_path(_INTENTS, intent, "confirm"), params, idempotency_key)
+        return await self._change_intent(path_of(_INTENTS, intent, "confirm"), params, idempotency_key)
 
     async def capture_payment_intent(
         self, intent: str, params: Mapping[str, Any], idempotency_key: str
     ) -> StripeAnswer:
         """``params`` as Stripe names them."""
-        return await self._change_intent(_path(_INTENTS, intent, "capture"), params, idempotency_key)
+        return await self._change_intent(path_of(_INTENTS, intent, "capture"), params, idempotency_key)
 
     async def cancel_payment_intent(
         self, intent: str, params: Mapping[str, Any], idempotency_key: str
     ) -> StripeAnswer:
         """``params`` as Stripe names them."""
-        return await self._change_intent(_path(_INTENTS, intent, "cancel"), params, idempotency_key)
+        return await self._change_intent(path_of(_INTENTS, intent, "cancel"), params, idempotency_key)
 
     async def retrieve_payment_intent(self, intent: str) -> StripeAnswer:
         """As it stands now."""
-        return await self._call("get", _path(_INTENTS, intent))
+        return await self._call("get", path_of(_INTENTS, intent))
 
     async def search_payment_intent(self, metadata_key: str, value: str) -> StripeAnswer | None:
         """The PaymentIntent with this metadata as it stands now, the oldest if copies of it were made.
 
         None when Stripe's search knows no such one: it lags behind by a minute, in an outage by an hour.
         """
-        params: dict[str, Any] = {"query": f"metadata['{metadata_key}']:'{value}'", "limit": _PAGE}
+        params: dict[str, Any] = {"query": f"metadata['{metadata_key}']:'{value}'", "limit": PAGE}
         found = (await self._call("get", f"{_INTENTS}/search", params)).object["data"]
         if not found:
             return None
@@ -136,32 +135,32 @@ class StripeGateway:
         self, refund: str, params: Mapping[str, Any], idempotency_key: str
     ) -> StripeAnswer:
         """``params`` as Stripe names them; an empty text unsets."""
-        answer = await self._call("post", _path(_REFUNDS, refund), params, idempotency_key)
+        answer = await self._call("post", path_of(_REFUNDS, refund), params, idempotency_key)
         return await self._afresh(self.retrieve_refund, answer)
 
     async def retrieve_refund(self, refund: str) -> StripeAnswer:
         """As it stands now."""
-        return await self._call("get", _path(_REFUNDS, refund))
+        return await self._call("get", path_of(_REFUNDS, refund))
 
     async def find_payment_intent(self, intent: str) -> dict[str, Any] | None:
         """The PaymentIntent; None when Stripe knows no such one."""
-        return await self._find(_path(_INTENTS, intent), {})
+        return await self._find(path_of(_INTENTS, intent), {})
 
     async def find_refund(self, refund: str) -> dict[str, Any] | None:
         """The refund; None when Stripe knows no such one."""
-        return await self._find(_path(_REFUNDS, refund), {})
+        return await self._find(path_of(_REFUNDS, refund), {})
 
     async def retrieve_charge(self, charge: str) -> dict[str, Any] | None:
         """The charge; None when Stripe knows no such one."""
-        return await self._find(_path("/v1/charges", charge), {})
+        return await self._find(path_of("/v1/charges", charge), {})
 
     async def find_dispute(self, dispute: str) -> dict[str, Any] | None:
         """The dispute with what it moved; None when Stripe knows no such one."""
-        return await self._find(_path("/v1/disputes", dispute), {})
+        return await self._find(path_of("/v1/disputes", dispute), {})
 
     async def find_event(self, event: str) -> dict[str, Any] | None:
         """The snapshot event; None when Stripe knows no such one, or no more."""
-        return await self._find(_path(_EVENTS, event), {})
+        return await self._find(path_of(_EVENTS, event), {})
 
     async def find_at(self, path: str) -> dict[str, Any] | None:
         """What a path of API v1 shows; None when Stripe knows no such object."""
@@ -174,7 +173,7 @@ class StripeGateway:
     async def list_refunds_of(self, whole: Mapping[str, str]) -> list[dict[str, Any]]:
         """All refunds of ``{"charge": ID}`` or ``{"payment_intent": ID}``, newest first."""
         found: list[dict[str, Any]] = []
-        params: dict[str, Any] = {**whole, "limit": _PAGE}
+        params: dict[str, Any] = {**whole, "limit": PAGE}
         while True:
             page = (await self._call("get", _REFUNDS, params)).object
             found += page["data"]
@@ -184,7 +183,7 @@ class StripeGateway:
 
     async def retrieve_balance_transaction(self, txn: str) -> dict[str, Any] | None:
         """The balance transaction with its source inside; None when Stripe knows no such one."""
-        return await self._find(_path(_BALANCE_TRANSACTIONS, txn), {"expand": ["source"]})
+        return await self._find(path_of(_BALANCE_TRANSACTIONS, txn), {"expand": ["source"]})
 
     async def list_balance_transactions(
         self, created_gte: int, created_lt: int | None, starting_after: str | None
@@ -268,13 +267,8 @@ class StripeGateway:
 def _window(created_gte: int, created_lt: int | None, starting_after: str | None) -> dict[str, Any]:
     created = {"gte": created_gte} | ({} if created_lt is None else {"lt": created_lt})
     after = {} if starting_after is None else {"starting_after": starting_after}
-    return {"limit": _PAGE, "created": created, **after}
+    return {"limit": PAGE, "created": created, **after}
 
 
 def _unreadable() -> UnavailableError:
     return UnavailableError("What answered is not Stripe, or cannot be read.", outcome_unknown=True)
-
-
-def _path(*parts: str) -> str:
-    """A path whose ids cannot leave their place."""
-    return parts[0] + "".join(f"/{quote(part, safe='')}" for part in parts[1:])

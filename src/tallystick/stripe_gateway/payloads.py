@@ -348,6 +348,102 @@ class Dispute:
 
 
 @dataclass(frozen=True, slots=True)
+class Customer:
+    """What we read of a customer."""
+
+    id: str
+    created: int
+    livemode: bool
+    name: str | None
+    email: str | None
+    phone: str | None
+    description: str | None
+    address: dict[str, Any] | None
+    metadata: dict[str, str]
+    default_payment_method: str | None
+
+    @classmethod
+    def read(cls, obj: JsonObject) -> Customer:
+        """Raises PayloadError."""
+        address = {name: _storable(text) for name, text in _mapping(obj.get("address")).items() if text}
+        return cls(
+            id=_text(obj, "id"),
+            created=_int(obj, "created"),
+            livemode=obj.get("livemode") is True,
+            name=_optional_text(obj, "name"),
+            email=_optional_text(obj, "email"),
+            phone=_optional_text(obj, "phone"),
+            description=_optional_text(obj, "description"),
+            address=address or None,
+            metadata=_metadata(obj),
+            default_payment_method=reference(
+                _mapping(obj.get("invoice_settings")).get("default_payment_method")
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentMethod:
+    """What we read of a payment method; ``details`` is what Stripe has under the name of its type."""
+
+    id: str
+    created: int
+    livemode: bool
+    customer: str | None
+    type: str
+    details: JsonObject
+    metadata: dict[str, str]
+
+    @classmethod
+    def read(cls, obj: JsonObject) -> PaymentMethod:
+        """Raises PayloadError."""
+        kind = _text(obj, "type")
+        return cls(
+            id=_text(obj, "id"),
+            created=_int(obj, "created"),
+            livemode=obj.get("livemode") is True,
+            customer=reference(obj.get("customer")),
+            type=kind,
+            details=_mapping(obj.get(kind)),
+            metadata=_metadata(obj),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SetupIntent:
+    """What we read of a SetupIntent."""
+
+    id: str
+    status: str
+    livemode: bool
+    customer: str | None
+    payment_method: str | None
+    usage: str | None
+    description: str | None
+    metadata: dict[str, str]
+    client_secret: str | None
+    next_action: dict[str, Any] | None
+    last_error: dict[str, str] | None
+
+    @classmethod
+    def read(cls, obj: JsonObject) -> SetupIntent:
+        """Raises PayloadError."""
+        return cls(
+            id=_text(obj, "id"),
+            status=_text(obj, "status"),
+            livemode=obj.get("livemode") is True,
+            customer=reference(obj.get("customer")),
+            payment_method=reference(obj.get("payment_method")),
+            usage=_optional_text(obj, "usage"),
+            description=_optional_text(obj, "description"),
+            metadata=_metadata(obj),
+            client_secret=_optional_text(obj, "client_secret"),
+            next_action=dict(_mapping(obj.get("next_action"))) or None,
+            last_error=_last_error(obj.get("last_setup_error")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class FeeDetail:
     """One line of a balance transaction's fee."""
 

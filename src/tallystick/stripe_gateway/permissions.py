@@ -30,6 +30,9 @@ class Permission:
 NEEDED: Final = (
     Permission("payment_intents", "write", "PaymentIntents", "taking, confirming, capturing, cancelling"),
     Permission("refunds", "write", "Charges and Refunds", "giving back"),
+    Permission("customers", "write", "Customers", "making and changing customers"),
+    Permission("payment_methods", "write", "PaymentMethods", "saving and detaching payment methods"),
+    Permission("setup_intents", "write", "SetupIntents", "saving a payment method without a payment"),
     Permission("charges", "read", "Charges and Refunds", "what an event's charge says, when a rule needs it"),
     Permission(
         "balance_transactions",

@@ -36,7 +36,7 @@ class Shop:
         while True:
             answer = await self.http.get(path)
             found: Json = answer.json()
-            if answer.status_code == 200 and {name: found.get(name) for name in fields} == fields:
+            if {name: found.get(name) for name in fields} == fields:
                 return found
             assert time.monotonic() < deadline, answer.text
             await asyncio.sleep(0.05)

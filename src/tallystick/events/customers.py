@@ -1,0 +1,28 @@
+"""Customers and their saved payment methods: the copies of both. Pure."""
+
+from __future__ import annotations
+
+from tallystick.events.spec import Effects, Event, Facts
+from tallystick.payments.customer_reports import customer_report, payment_method_report
+from tallystick.stripe_gateway.payloads import Customer, PaymentMethod
+
+
+def on_customer(event: Event, _facts: Facts) -> Effects:
+    """customer.created, customer.updated, customer.deleted."""
+    report = customer_report(
+        Customer.read(event.object),
+        at=event.created,
+        source=event.id,
+        first=event.type == "customer.created",
+        deleted=event.type == "customer.deleted",
+        methods_known=event.type == "customer.created",  # whatever is attached later has an event
+    )
+    return Effects(customers=(report,))
+
+
+def on_payment_method(event: Event, _facts: Facts) -> Effects:
+    """payment_method.* events."""
+    method = PaymentMethod.read(event.object)
+    first = event.type == "payment_method.attached"
+    report = payment_method_report(method, at=event.created, source=event.id, first=first)
+    return Effects(payment_methods=(report,))
