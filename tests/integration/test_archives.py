@@ -35,7 +35,9 @@ def told() -> StripeStory:
         )
         charge["billing_details"] = ADA
         story.refund(charge, 100, ours=True)
-    story.event("customer.updated", {"id": "cus_ada", "object": "customer", **ADA})
+    story.event(
+        "customer.discount.created", {"id": "di_1", "object": "discount", "customer": "cus_ada", **ADA}
+    )
     return story
 
 

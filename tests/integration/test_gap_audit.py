@@ -60,7 +60,7 @@ def story() -> StripeStory:
     told = StripeStory()
     for _ in range(3):
         told.succeed(told.intent(1000, "usd"))
-    told.event("customer.created", {"id": "cus_1", "object": "customer"})
+    told.event("product.created", {"id": "prod_1", "object": "product"})
     return told
 
 
@@ -92,7 +92,7 @@ async def test_only_what_is_missing_is_stored_and_rung_and_counted(engine: Async
     assert await audit.run() == Pulled(seen=len(told.events), found=len(missing))
     assert await found_by(engine) == before | dict.fromkeys(missing, "gap_audit")
     assert sorted(rung) == sorted(missing)
-    assert "customer.created" not in {event["type"] for event in told.events if event["id"] in missing}
+    assert "product.created" not in {event["type"] for event in told.events if event["id"] in missing}
     assert await audit.run() is None, "the next one is due in an hour"
 
 
@@ -139,7 +139,7 @@ async def test_what_an_outage_cut_short_is_taken_up_where_it_stood(engine: Async
     audit, _ = auditing(engine, stripe)
     with pytest.raises(UnavailableError):
         await audit.run()
-    assert len(await found_by(engine)) == 2 * PAGE - 1, "customer.created is not ours to store"
+    assert len(await found_by(engine)) == 2 * PAGE - 1, "product.created is not ours to store"
     another, _ = auditing(engine, stripe)
     assert await another.run() == Pulled(seen=len(told.events), found=len(told.events) - 1)
     cursors = [call["starting_after"] for call in stripe.calls]

@@ -176,5 +176,6 @@ def _rings(stream: str, messages: Sequence[tuple[bytes, dict[bytes, bytes] | Non
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
-    except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+    # RuntimeError: uvloop's word for a connection that was closed under the client's hands
+    except (RedisError, RedisClusterException, OSError, TimeoutError, RuntimeError) as error:
         raise QueueUnavailableError(f"{type(error).__name__}: {error}") from error

@@ -62,7 +62,7 @@ async def paid(engine: AsyncEngine) -> None:
     """One payment with its fee in the books, and an event of a type that nobody acts on."""
     story = StripeStory()
     story.succeed(story.intent(2500, "eur", ours="pay_" + "0" * 26))
-    story.event("customer.created", {"id": "cus_1", "object": "customer"})
+    story.event("product.created", {"id": "prod_1", "object": "product"})
     road = Road(engine, story)
     await road.deliver(story.events)
     await road.finish()
@@ -120,7 +120,7 @@ def test_events_are_listed_latest_first_and_by_state(database_url: str, paid: No
     rows = answered("events", "list", DATABASE_URL=database_url)["data"]
     assert {row["status"] for row in rows} == {"processed", "ignored"}
     [ignored] = answered("events", "list", "--status", "ignored", DATABASE_URL=database_url)["data"]
-    assert ignored["type"] == "customer.created"
+    assert ignored["type"] == "product.created"
     [one] = answered("events", "list", "--limit", "1", DATABASE_URL=database_url)["data"]
     assert one["received_at"] == max(row["received_at"] for row in rows)
     assert "charge.succeeded" in tallystick("events", "list", DATABASE_URL=database_url).stdout
