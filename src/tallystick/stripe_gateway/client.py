@@ -6,29 +6,17 @@ UnavailableError (all in ``answers``) or StripeAccessError, and nothing else.
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
 import stripe
-import structlog
 
-from tallystick.settings import Settings
-from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer, UnavailableError
-from tallystick.stripe_gateway.breaker import Breaker, BreakerState
-from tallystick.stripe_gateway.customer_calls import PAGE, CustomerCalls, path_of
-from tallystick.stripe_gateway.failures import failure, is_replay, stripe_time
-from tallystick.stripe_gateway.keyring import Credentials, Keyring, hint
-from tallystick.stripe_gateway.transport import Transport, Tries, tries
+from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer
+from tallystick.stripe_gateway.calls import PAGE, path_of
+from tallystick.stripe_gateway.customer_calls import CustomerCalls
 
 __all__ = ["StripeAnswer", "StripeGateway"]
 
-log = structlog.get_logger(__name__)
-
-_NO_KEY: Final = "sk_none"
-"""The SDK wants a key when it is made; each call brings its own."""
 API_VERSION: Final = stripe.api_version
 """The version of Stripe's API that our calls speak."""
 _INTENTS: Final = "/v1/payment_intents"
@@ -39,48 +27,6 @@ _EVENTS: Final = "/v1/events"
 
 class StripeGateway(CustomerCalls):
     """One a process; opens connections when first used. ``close`` it at the end."""
-
-    def __init__(self, settings: Settings, keyring: Keyring | None = None) -> None:
-        """``keyring``: where the keys come from; without one, those of the settings."""
-        stripe.enable_telemetry = False
-        # At debug the SDK logs bodies, and with them client secrets.
-        logging.getLogger("stripe").setLevel(logging.WARNING)
-        self._keyring = keyring or Keyring(Credentials.of(settings))
-        self._breaker = Breaker(
-            threshold=settings.stripe_breaker_outages,
-            window_s=settings.stripe_breaker_window_s,
-            pause_s=settings.stripe_breaker_pause_s,
-        )
-        self._budget_s = settings.stripe_budget_s
-        self._transport = Transport(
-            self._breaker,
-            connections=settings.stripe_connections,
-            queue_s=settings.stripe_queue_s,
-            timeout_s=settings.stripe_timeout_s,
-            connect_timeout_s=settings.stripe_connect_timeout_s,
-        )
-        client = stripe.StripeClient(
-            _NO_KEY,
-            base_addresses={"api": settings.stripe_api_base.rstrip("/")},
-            http_client=self._transport,
-            max_network_retries=settings.stripe_max_retries,
-        )
-        # The typed services build a tree of objects that we would only take apart again.
-        self._request: Callable[..., Awaitable[stripe.StripeResponse]] = client.raw_request_async
-
-    @property
-    def livemode(self) -> bool:
-        """Whether the key moves real money; raises StripeAccessError without a key."""
-        return self._keyring.livemode
-
-    @property
-    def breaker(self) -> BreakerState:
-        """Whether calls to Stripe pass, or are refused because it does not answer."""
-        return self._breaker.state
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._transport.close_async()
 
     async def create_payment_intent(self, params: Mapping[str, Any], idempotency_key: str) -> StripeAnswer:
         """``params`` as Stripe names them."""
@@ -172,14 +118,7 @@ class StripeGateway(CustomerCalls):
 
     async def list_refunds_of(self, whole: Mapping[str, str]) -> list[dict[str, Any]]:
         """All refunds of ``{"charge": ID}`` or ``{"payment_intent": ID}``, newest first."""
-        found: list[dict[str, Any]] = []
-        params: dict[str, Any] = {**whole, "limit": PAGE}
-        while True:
-            page = (await self._call("get", _REFUNDS, params)).object
-            found += page["data"]
-            if not page["has_more"] or not page["data"]:
-                return found
-            params["starting_after"] = page["data"][-1]["id"]
+        return await self._list(_REFUNDS, whole)
 
     async def retrieve_balance_transaction(self, txn: str) -> dict[str, Any] | None:
         """The balance transaction with its source inside; None when Stripe knows no such one."""
@@ -210,65 +149,8 @@ class StripeGateway(CustomerCalls):
             raise
         return await self._afresh(self.retrieve_payment_intent, answer)
 
-    async def _afresh(
-        self, retrieve: Callable[[str], Awaitable[StripeAnswer]], answer: StripeAnswer
-    ) -> StripeAnswer:
-        """Replace a replayed answer: what it says is old, while the time on it is now."""
-        if not answer.replayed:
-            return answer
-        try:
-            return await retrieve(answer.object["id"])
-        except UnavailableError as error:
-            raise UnavailableError(error.detail, outcome_unknown=True) from error
-
-    async def _find(self, path: str, params: Mapping[str, Any]) -> dict[str, Any] | None:
-        try:
-            return (await self._call("get", path, params)).object
-        except RefusedError as error:
-            if error.stripe_code == "resource_missing":
-                return None
-            raise
-
-    async def _call(
-        self, method: str, path: str, params: Mapping[str, Any] | None = None, key: str | None = None
-    ) -> StripeAnswer:
-        keys = self._keyring.keys_to_try()
-        known = Tries(deadline=time.monotonic() + self._budget_s)
-        token = tries.set(known)
-        try:
-            response = await self._with_a_key(keys, method, path, {**(params or {}), "idempotency_key": key})
-        except stripe.StripeError as error:
-            # "from None": the SDK's error holds the request's answer whole, and may quote the key
-            raise failure(error, known, secrets=keys) from None
-        except (AttributeError, TypeError, ValueError) as error:  # the SDK trips over what Stripe never sends
-            raise _unreadable() from error
-        finally:
-            tries.reset(token)
-        found = orjson.loads(response.body)
-        if not isinstance(found, dict):
-            raise _unreadable()
-        return StripeAnswer(found, stripe_time(response.headers), is_replay(response.headers))
-
-    async def _with_a_key(
-        self, keys: Sequence[str], method: str, path: str, params: Mapping[str, Any]
-    ) -> stripe.StripeResponse:
-        """Make the call with the first key that Stripe accepts for it: a refusal did nothing."""
-        *others, last = keys
-        for key in others:
-            try:
-                return await self._request(method, path, **params, api_key=key)
-            except stripe.AuthenticationError:
-                self._keyring.refuse(key)
-            except stripe.PermissionError:
-                log.warning("stripe_key_lacks_permission", key=hint(key), path=path)
-        return await self._request(method, path, **params, api_key=last)
-
 
 def _window(created_gte: int, created_lt: int | None, starting_after: str | None) -> dict[str, Any]:
     created = {"gte": created_gte} | ({} if created_lt is None else {"lt": created_lt})
     after = {} if starting_after is None else {"starting_after": starting_after}
     return {"limit": PAGE, "created": created, **after}
-
-
-def _unreadable() -> UnavailableError:
-    return UnavailableError("What answered is not Stripe, or cannot be read.", outcome_unknown=True)

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
 from tallystick.stripe_gateway.answers import StripeAnswer
+from tallystick.stripe_gateway.calls import Calls, path_of
 
-PAGE: Final = 100
 _CUSTOMERS: Final = "/v1/customers"
 _METHODS: Final = "/v1/payment_methods"
 _SETUPS: Final = "/v1/setup_intents"
 
 
-def path_of(*parts: str) -> str:
-    """A path whose ids cannot leave their place."""
-    return parts[0] + "".join(f"/{quote(part, safe='')}" for part in parts[1:])
-
-
-class CustomerCalls:
+class CustomerCalls(Calls):
     """``params`` are as Stripe names them; an empty text unsets. All raise what the gateway raises."""
-
-    async def _call(
-        self, method: str, path: str, params: Mapping[str, Any] | None = None, key: str | None = None
-    ) -> StripeAnswer:
-        raise NotImplementedError
-
-    async def _afresh(
-        self, retrieve: Callable[[str], Awaitable[StripeAnswer]], answer: StripeAnswer
-    ) -> StripeAnswer:
-        raise NotImplementedError
 
     async def create_customer(self, params: Mapping[str, Any], idempotency_key: str) -> StripeAnswer:
         """The customer, as it stands now where the call was made before."""
@@ -54,14 +38,7 @@ class CustomerCalls:
 
     async def list_payment_methods(self, customer: str) -> list[dict[str, Any]]:
         """All payment methods that are attached to a customer, newest first."""
-        found: list[dict[str, Any]] = []
-        params: dict[str, Any] = {"limit": PAGE}
-        while True:
-            page = (await self._call("get", path_of(_CUSTOMERS, customer, "payment_methods"), params)).object
-            found += page["data"]
-            if not page["has_more"] or not page["data"]:
-                return found
-            params["starting_after"] = page["data"][-1]["id"]
+        return await self._list(path_of(_CUSTOMERS, customer, "payment_methods"), {})
 
     async def attach_payment_method(
         self, payment_method: str, params: Mapping[str, Any], idempotency_key: str
