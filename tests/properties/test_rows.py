@@ -20,7 +20,7 @@ from tallystick.payments.dispute_reports import DisputeReport, merge_disputes
 from tallystick.payments.disputes import apply_disputes
 from tallystick.payments.reports import PaymentReport, RefundReport, merge_payments, merge_refunds
 from tallystick.payments.store import apply_payments, apply_refunds
-from tallystick.stripe_gateway.payloads import Customer
+from tallystick.stripe_gateway.customer_payloads import Customer
 
 SETTINGS = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

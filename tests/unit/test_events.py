@@ -13,7 +13,7 @@ from tallystick.events.catalog import EVENTS
 from tallystick.events.spec import Effects, Event, Facts, Question
 from tallystick.ledger.entries import DEBIT
 from tallystick.payments.status import PaymentStatus
-from tallystick.stripe_gateway.payloads import BalanceTransaction
+from tallystick.stripe_gateway.balance_payloads import BalanceTransaction
 
 OURS = "pay_" + "0" * 26
 

@@ -19,15 +19,10 @@ from tallystick.ledger import chart
 from tallystick.ledger.entries import LedgerEntry, LedgerTransaction, credit, debit, post, transactions
 from tallystick.money import CURRENCIES, convert
 from tallystick.payments.reports import adopted_payment, our_payment
+from tallystick.stripe_gateway.balance_payloads import BalanceTransaction, FeeDetail, Topup
 from tallystick.stripe_gateway.billing_payloads import Payout
-from tallystick.stripe_gateway.payloads import (
-    BalanceTransaction,
-    Charge,
-    FeeDetail,
-    JsonObject,
-    Refund,
-    Topup,
-)
+from tallystick.stripe_gateway.fields import JsonObject
+from tallystick.stripe_gateway.payloads import Charge, Refund
 
 COUNTER_ACCOUNTS: Final[dict[str, str]] = {
     "charge": chart.CLEARING,

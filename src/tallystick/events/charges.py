@@ -21,11 +21,8 @@ from tallystick.ledger.entries import credit, debit, post, reverse, transactions
 from tallystick.outbox.notices import Notice
 from tallystick.payments.reports import PaymentReport, adopted_payment, our_payment
 from tallystick.payments.status import PaymentStatus, charge_order, payment_order
-from tallystick.stripe_gateway.payloads import (
-    Charge,
-    JsonObject,
-    Refund,
-)
+from tallystick.stripe_gateway.fields import JsonObject
+from tallystick.stripe_gateway.payloads import Charge, Refund
 
 REFUND_EVENTS_SINCE: Final = "2024-10-28"
 """From this API version (acacia) on, every refund has refund.* events of its own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tallystick.events.spec import Effects, Event, Facts
 from tallystick.payments.customer_reports import customer_report, payment_method_report
-from tallystick.stripe_gateway.payloads import Customer, PaymentMethod
+from tallystick.stripe_gateway.customer_payloads import Customer, PaymentMethod
 
 
 def on_customer(event: Event, _facts: Facts) -> Effects:

@@ -18,7 +18,9 @@ from tallystick.money import fraction
 from tallystick.outbox.notices import Notice, at_utc
 from tallystick.payments.dispute_reports import dispute_report
 from tallystick.payments.reports import adopted_payment, our_payment
-from tallystick.stripe_gateway.payloads import BalanceTransaction, Charge, Dispute, JsonObject
+from tallystick.stripe_gateway.balance_payloads import BalanceTransaction
+from tallystick.stripe_gateway.fields import JsonObject
+from tallystick.stripe_gateway.payloads import Charge, Dispute
 
 _NOTICES: Final = {
     "charge.dispute.created": "dispute.created",

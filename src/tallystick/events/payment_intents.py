@@ -9,7 +9,8 @@ from tallystick.events.spec import Effects, Event, Facts, moment
 from tallystick.outbox.notices import Notice
 from tallystick.payments.reports import PaymentReport, intent_report, our_payment
 from tallystick.payments.status import PaymentStatus
-from tallystick.stripe_gateway.payloads import PaymentIntent, reference
+from tallystick.stripe_gateway.fields import reference
+from tallystick.stripe_gateway.payloads import PaymentIntent
 
 
 def on_payment_intent(event: Event, _facts: Facts) -> Effects:

@@ -18,7 +18,7 @@ from tallystick.outbox.notices import Notice
 from tallystick.payments.customer_reports import CustomerReport, PaymentMethodReport
 from tallystick.payments.dispute_reports import DisputeReport
 from tallystick.payments.reports import PaymentReport, RefundReport
-from tallystick.stripe_gateway.payloads import JsonObject
+from tallystick.stripe_gateway.fields import JsonObject
 
 
 def moment(seconds: int) -> datetime:

@@ -14,7 +14,7 @@ from typing import Final
 
 from tallystick.errors import PayloadError
 from tallystick.events.spec import Event, Facts, Question
-from tallystick.stripe_gateway.payloads import JsonObject
+from tallystick.stripe_gateway.fields import JsonObject
 
 SNAPSHOT: Final = "event"
 """A question for an event by its id."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 from tallystick.events.spec import Question
 from tallystick.payments.reports import PaymentReport, RefundReport, intent_report, refund_report
 from tallystick.payments.status import TIE_BREAKER
-from tallystick.stripe_gateway.payloads import JsonObject, PaymentIntent, Refund
+from tallystick.stripe_gateway.fields import JsonObject
+from tallystick.stripe_gateway.payloads import PaymentIntent, Refund
 
 PAYMENT_INTENT: str = "payment_intent_at"
 REFUND: str = "refund_at"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from tallystick.events.spec import BalanceTransactionSeen, Effects, Event, Facts, moment
 from tallystick.ledger import chart
 from tallystick.ledger.entries import LedgerTransaction, credit, debit, post, reverse, transactions
-from tallystick.stripe_gateway.payloads import Topup
+from tallystick.stripe_gateway.balance_payloads import Topup
 
 
 def on_topup(event: Event, _facts: Facts) -> Effects:

@@ -30,8 +30,8 @@ from tallystick.payments.outcomes import UNSET, check_metadata
 from tallystick.payments.status import ANSWER
 from tallystick.stripe_gateway.answers import RefusedError, StripeAnswer, UnavailableError
 from tallystick.stripe_gateway.client import StripeGateway
-from tallystick.stripe_gateway.payloads import Customer as StripeCustomer
-from tallystick.stripe_gateway.payloads import PaymentMethod
+from tallystick.stripe_gateway.customer_payloads import Customer as StripeCustomer
+from tallystick.stripe_gateway.customer_payloads import PaymentMethod
 
 _DEFAULT: Final = "default_payment_method"
 READ: Final = ""

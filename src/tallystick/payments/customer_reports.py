@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tallystick.payments.status import ANSWER
-from tallystick.stripe_gateway.payloads import Customer, PaymentMethod
+from tallystick.stripe_gateway.customer_payloads import Customer, PaymentMethod
 
 _SHOWN: Final[dict[str, tuple[str, ...]]] = {
     "card": ("brand", "last4", "exp_month", "exp_year", "funding", "country"),

@@ -20,12 +20,7 @@ from tallystick.payments.status import (
     payment_order,
     refund_order,
 )
-from tallystick.stripe_gateway.payloads import (
-    PAYMENT_METADATA,
-    REFUND_METADATA,
-    PaymentIntent,
-    Refund,
-)
+from tallystick.stripe_gateway.payloads import PAYMENT_METADATA, REFUND_METADATA, PaymentIntent, Refund
 
 _OURS: Final = re.compile(r"pay_[0-9A-Za-z]{8,40}")
 _OUR_REFUND: Final = re.compile(r"ref_[0-9A-Za-z]{8,40}")

@@ -18,7 +18,7 @@ from tallystick.payments.outcomes import check_metadata, given
 from tallystick.payments.reading import theirs
 from tallystick.stripe_gateway.answers import RefusedError, StripeAnswer, UnavailableError
 from tallystick.stripe_gateway.client import StripeGateway
-from tallystick.stripe_gateway.payloads import SetupIntent
+from tallystick.stripe_gateway.customer_payloads import SetupIntent
 
 
 @dataclass(frozen=True, slots=True)

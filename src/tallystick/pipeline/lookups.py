@@ -22,7 +22,7 @@ from tallystick.events import thin, ties
 from tallystick.events.spec import Question
 from tallystick.pipeline.failures import Failures
 from tallystick.stripe_gateway.client import StripeGateway
-from tallystick.stripe_gateway.payloads import JsonObject
+from tallystick.stripe_gateway.fields import JsonObject
 
 log = structlog.get_logger(__name__)
 

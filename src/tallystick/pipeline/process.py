@@ -31,7 +31,7 @@ from tallystick.pipeline.effects import decide_ties, write_effects
 from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.lookups import stored_facts
 from tallystick.settings import Settings
-from tallystick.stripe_gateway.payloads import JsonObject
+from tallystick.stripe_gateway.fields import JsonObject
 
 log = structlog.get_logger(__name__)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tallystick.stripe_gateway.payloads import (
+from tallystick.stripe_gateway.fields import (
     JsonObject,
-    _int,
-    _mapping,
-    _metadata,
-    _optional_text,
-    _text,
+    as_mapping,
+    int_field,
+    metadata_of,
+    optional_text_field,
     reference,
+    text_field,
 )
 
 
@@ -39,17 +39,17 @@ class Payout:
     def read(cls, obj: JsonObject) -> Payout:
         """Raises PayloadError."""
         return cls(
-            id=_text(obj, "id"),
-            status=_text(obj, "status"),
-            amount=_int(obj, "amount"),
-            currency=_text(obj, "currency"),
+            id=text_field(obj, "id"),
+            status=text_field(obj, "status"),
+            amount=int_field(obj, "amount"),
+            currency=text_field(obj, "currency"),
             automatic=obj.get("automatic") is True,
             arrival_date=_time(obj, "arrival_date"),
-            failure_code=_optional_text(obj, "failure_code"),
-            failure_message=_optional_text(obj, "failure_message"),
+            failure_code=optional_text_field(obj, "failure_code"),
+            failure_message=optional_text_field(obj, "failure_message"),
             balance_transaction=reference(obj.get("balance_transaction")),
             failure_balance_transaction=reference(obj.get("failure_balance_transaction")),
-            metadata=_metadata(obj),
+            metadata=metadata_of(obj),
         )
 
 
@@ -75,24 +75,28 @@ class Invoice:
     @classmethod
     def read(cls, obj: JsonObject) -> Invoice:
         """Raises PayloadError."""
-        total, due, paid = _int(obj, "total", 0), _int(obj, "amount_due", 0), _int(obj, "amount_paid", 0)
+        total, due, paid = (
+            int_field(obj, "total", 0),
+            int_field(obj, "amount_due", 0),
+            int_field(obj, "amount_paid", 0),
+        )
         # since API version basil the subscription stands under the invoice's parent
-        details = _mapping(_mapping(obj.get("parent")).get("subscription_details"))
+        details = as_mapping(as_mapping(obj.get("parent")).get("subscription_details"))
         return cls(
-            id=_text(obj, "id"),
-            number=_optional_text(obj, "number"),
-            status=_optional_text(obj, "status"),
-            currency=_text(obj, "currency"),
+            id=text_field(obj, "id"),
+            number=optional_text_field(obj, "number"),
+            status=optional_text_field(obj, "status"),
+            currency=text_field(obj, "currency"),
             customer=reference(obj.get("customer")),
             subscription=reference(details.get("subscription")) or reference(obj.get("subscription")),
             total=total,
             amount_due=due,
             amount_paid=paid,
-            amount_remaining=_int(obj, "amount_remaining", due - paid),
-            attempt_count=_int(obj, "attempt_count", 0),
+            amount_remaining=int_field(obj, "amount_remaining", due - paid),
+            attempt_count=int_field(obj, "attempt_count", 0),
             due_date=_time(obj, "due_date"),
             next_payment_attempt=_time(obj, "next_payment_attempt"),
-            metadata=_metadata(obj),
+            metadata=metadata_of(obj),
         )
 
 
@@ -124,12 +128,12 @@ class Subscription:
     @classmethod
     def read(cls, obj: JsonObject) -> Subscription:
         """Raises PayloadError."""
-        items = _mapping(obj.get("items")).get("data")
+        items = as_mapping(obj.get("items")).get("data")
         return cls(
-            id=_text(obj, "id"),
-            status=_text(obj, "status"),
+            id=text_field(obj, "id"),
+            status=text_field(obj, "status"),
             customer=reference(obj.get("customer")),
-            currency=_optional_text(obj, "currency"),
+            currency=optional_text_field(obj, "currency"),
             items=tuple(_item(item) for item in (items if isinstance(items, list) else ())),
             cancel_at_period_end=obj.get("cancel_at_period_end") is True,
             cancel_at=_time(obj, "cancel_at"),
@@ -137,7 +141,7 @@ class Subscription:
             ended_at=_time(obj, "ended_at"),
             trial_end=_time(obj, "trial_end"),
             latest_invoice=reference(obj.get("latest_invoice")),
-            metadata=_metadata(obj),
+            metadata=metadata_of(obj),
         )
 
 

@@ -9,69 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final
 
 from tallystick.errors import PayloadError
-
-JsonObject = Mapping[str, Any]
+from tallystick.stripe_gateway.fields import (
+    JsonObject,
+    as_mapping,
+    int_field,
+    last_error_of,
+    metadata_of,
+    optional_text_field,
+    reference,
+    text_field,
+)
 
 PAYMENT_METADATA: Final = "tallystick_payment"
 """Metadata key by which a Stripe object names our payment."""
 REFUND_METADATA: Final = "tallystick_refund"
 """Metadata key by which a Stripe refund names our refund."""
-
-
-def reference(value: Any) -> str | None:
-    """The id behind a reference, which Stripe sends as a string or, expanded, as the whole object."""
-    if isinstance(value, str):
-        return value or None
-    if isinstance(value, Mapping):
-        found = value.get("id")
-        return found if isinstance(found, str) else None
-    return None
-
-
-def _text(obj: JsonObject, key: str) -> str:
-    value = obj.get(key)
-    if not isinstance(value, str) or not value:
-        raise PayloadError(f"{obj.get('object', 'object')}.{key} is missing or no text.", param=key)
-    return value
-
-
-def _int(obj: JsonObject, key: str, default: int | None = None) -> int:
-    value = obj.get(key, default)
-    if value is None:
-        value = default
-    if type(value) is not int:
-        raise PayloadError(f"{obj.get('object', 'object')}.{key} is missing or no integer.", param=key)
-    return value
-
-
-def _optional_text(obj: JsonObject, key: str) -> str | None:
-    value = obj.get(key)
-    return _storable(value) if isinstance(value, str) else None
-
-
-def _storable(value: str) -> str:
-    """PostgreSQL's text cannot hold NUL. It is in free text only, which must not hold up money."""
-    return value.replace("\0", "\ufffd")
-
-
-def _rate(value: Any) -> Decimal | None:
-    """A rate, which Stripe sends as a JSON number: its digits count, not its binary value."""
-    return Decimal(str(value)) if isinstance(value, int | float) and value > 0 else None
-
-
-def _metadata(obj: JsonObject) -> dict[str, str]:
-    value = obj.get("metadata")
-    if not isinstance(value, Mapping):
-        return {}
-    return {_storable(str(name)): _storable(str(text)) for name, text in value.items()}
-
-
-def _mapping(value: Any) -> JsonObject:
-    return value if isinstance(value, Mapping) else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,30 +64,30 @@ class PaymentIntent:
     @classmethod
     def read(cls, obj: JsonObject) -> PaymentIntent:
         """Raises PayloadError."""
-        card_options = _mapping(_mapping(obj.get("payment_method_options")).get("card"))
+        card_options = as_mapping(as_mapping(obj.get("payment_method_options")).get("card"))
         charge = _latest_charge(obj)
         return cls(
-            id=_text(obj, "id"),
-            status=_text(obj, "status"),
-            amount=_int(obj, "amount"),
-            amount_capturable=_int(obj, "amount_capturable", 0),
-            amount_received=_int(obj, "amount_received", 0),
-            currency=_text(obj, "currency"),
-            created=_int(obj, "created"),
+            id=text_field(obj, "id"),
+            status=text_field(obj, "status"),
+            amount=int_field(obj, "amount"),
+            amount_capturable=int_field(obj, "amount_capturable", 0),
+            amount_received=int_field(obj, "amount_received", 0),
+            currency=text_field(obj, "currency"),
+            created=int_field(obj, "created"),
             livemode=obj.get("livemode") is True,
             customer=reference(obj.get("customer")),
-            description=_optional_text(obj, "description"),
-            metadata=_metadata(obj),
-            capture_method=_optional_text(obj, "capture_method") or "automatic",
+            description=optional_text_field(obj, "description"),
+            metadata=metadata_of(obj),
+            capture_method=optional_text_field(obj, "capture_method") or "automatic",
             payment_method=reference(obj.get("payment_method")),
-            client_secret=_optional_text(obj, "client_secret"),
-            cancellation_reason=_optional_text(obj, "cancellation_reason"),
-            last_error=_last_error(obj.get("last_payment_error")),
-            next_action=dict(_mapping(obj.get("next_action"))) or None,
-            receipt_email=_optional_text(obj, "receipt_email"),
-            statement_descriptor=_optional_text(obj, "statement_descriptor"),
-            statement_descriptor_suffix=_optional_text(obj, "statement_descriptor_suffix"),
-            setup_future_usage=_optional_text(obj, "setup_future_usage"),
+            client_secret=optional_text_field(obj, "client_secret"),
+            cancellation_reason=optional_text_field(obj, "cancellation_reason"),
+            last_error=last_error_of(obj.get("last_payment_error")),
+            next_action=dict(as_mapping(obj.get("next_action"))) or None,
+            receipt_email=optional_text_field(obj, "receipt_email"),
+            statement_descriptor=optional_text_field(obj, "statement_descriptor"),
+            statement_descriptor_suffix=optional_text_field(obj, "statement_descriptor_suffix"),
+            setup_future_usage=optional_text_field(obj, "setup_future_usage"),
             latest_charge=reference(obj.get("latest_charge")) or reference(charge),
             charge=charge,
             multicapture=card_options.get("request_multicapture") == "if_available",
@@ -144,17 +99,10 @@ def _latest_charge(intent: JsonObject) -> JsonObject | None:
     expanded = intent.get("latest_charge")
     if isinstance(expanded, Mapping):
         return expanded
-    embedded = _mapping(intent.get("charges")).get("data")
+    embedded = as_mapping(intent.get("charges")).get("data")
     if isinstance(embedded, list) and embedded and isinstance(embedded[0], Mapping):
         return embedded[0]  # newest first
     return None
-
-
-def _last_error(value: Any) -> dict[str, str] | None:
-    if not isinstance(value, Mapping):
-        return None
-    fields = ("type", "code", "decline_code", "advice_code", "message", "param")
-    return {name: _storable(str(value[name])) for name in fields if value.get(name)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,35 +143,35 @@ class Charge:
     def read(cls, obj: JsonObject) -> Charge:
         """Raises PayloadError."""
         captured = obj.get("captured") is True
-        amount = _int(obj, "amount")
-        refunded = _int(obj, "amount_refunded", 0)
-        outcome = _mapping(obj.get("outcome"))
-        details = _mapping(obj.get("payment_method_details"))
-        card = _mapping(details.get("card"))
+        amount = int_field(obj, "amount")
+        refunded = int_field(obj, "amount_refunded", 0)
+        outcome = as_mapping(obj.get("outcome"))
+        details = as_mapping(obj.get("payment_method_details"))
+        card = as_mapping(details.get("card"))
         return cls(
-            id=_text(obj, "id"),
-            status=_text(obj, "status"),
+            id=text_field(obj, "id"),
+            status=text_field(obj, "status"),
             amount=amount,
-            amount_captured=_int(obj, "amount_captured", amount if captured else 0),
+            amount_captured=int_field(obj, "amount_captured", amount if captured else 0),
             amount_refunded=refunded,
             captured=captured,
             capture_unclear=captured and refunded > 0 and obj.get("amount_captured") is None,
-            currency=_text(obj, "currency"),
-            created=_int(obj, "created"),
+            currency=text_field(obj, "currency"),
+            created=int_field(obj, "created"),
             livemode=obj.get("livemode") is True,
             payment_intent=reference(obj.get("payment_intent")),
             customer=reference(obj.get("customer")),
-            description=_optional_text(obj, "description"),
-            metadata=_metadata(obj),
+            description=optional_text_field(obj, "description"),
+            metadata=metadata_of(obj),
             payment_method=reference(obj.get("payment_method")) or reference(obj.get("source")),
-            failure_code=_optional_text(obj, "failure_code"),
-            failure_message=_optional_text(obj, "failure_message"),
-            decline_code=_optional_text(outcome, "reason"),
+            failure_code=optional_text_field(obj, "failure_code"),
+            failure_message=optional_text_field(obj, "failure_message"),
+            decline_code=optional_text_field(outcome, "reason"),
             balance_transaction=reference(obj.get("balance_transaction")),
             failure_balance_transaction=reference(obj.get("failure_balance_transaction")),
-            multicapture=_mapping(card.get("multicapture")).get("status") == "available",
+            multicapture=as_mapping(card.get("multicapture")).get("status") == "available",
             bank_transfer=details.get("type") == "customer_balance",
-            refunds=_embedded(_mapping(obj.get("refunds")).get("data")),
+            refunds=_embedded(as_mapping(obj.get("refunds")).get("data")),
         )
 
 
@@ -256,41 +204,20 @@ class Refund:
         """Raises PayloadError."""
         charge = obj.get("charge")
         return cls(
-            id=_text(obj, "id"),
-            status=_optional_text(obj, "status") or "succeeded",  # null for refunds of some legacy methods
-            amount=_int(obj, "amount"),
-            currency=_text(obj, "currency"),
-            created=_int(obj, "created"),
+            id=text_field(obj, "id"),
+            status=optional_text_field(obj, "status")
+            or "succeeded",  # null for refunds of some legacy methods
+            amount=int_field(obj, "amount"),
+            currency=text_field(obj, "currency"),
+            created=int_field(obj, "created"),
             charge=reference(charge),
             charge_object=charge if isinstance(charge, Mapping) else None,
             payment_intent=reference(obj.get("payment_intent")),
-            metadata=_metadata(obj),
-            reason=_optional_text(obj, "reason"),
-            failure_reason=_optional_text(obj, "failure_reason"),
+            metadata=metadata_of(obj),
+            reason=optional_text_field(obj, "reason"),
+            failure_reason=optional_text_field(obj, "failure_reason"),
             balance_transaction=reference(obj.get("balance_transaction")),
             failure_balance_transaction=reference(obj.get("failure_balance_transaction")),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Topup:
-    """What we read of a top-up."""
-
-    id: str
-    status: str
-    amount: int
-    currency: str
-    balance_transaction: str | None
-
-    @classmethod
-    def read(cls, obj: JsonObject) -> Topup:
-        """Raises PayloadError."""
-        return cls(
-            id=_text(obj, "id"),
-            status=_text(obj, "status"),
-            amount=_int(obj, "amount"),
-            currency=_text(obj, "currency"),
-            balance_transaction=reference(obj.get("balance_transaction")),
         )
 
 
@@ -321,181 +248,27 @@ class Dispute:
     def read(cls, obj: JsonObject) -> Dispute:
         """Raises PayloadError."""
         charge = obj.get("charge")
-        evidence = _mapping(obj.get("evidence_details"))
+        evidence = as_mapping(obj.get("evidence_details"))
         due = evidence.get("due_by")
         charge_id = reference(charge)
         if charge_id is None:
             raise PayloadError("dispute.charge is missing.", param="charge")
         return cls(
-            id=_text(obj, "id"),
-            status=_text(obj, "status"),
-            amount=_int(obj, "amount"),
-            currency=_text(obj, "currency"),
-            created=_int(obj, "created"),
+            id=text_field(obj, "id"),
+            status=text_field(obj, "status"),
+            amount=int_field(obj, "amount"),
+            currency=text_field(obj, "currency"),
+            created=int_field(obj, "created"),
             livemode=obj.get("livemode") is True,
             charge=charge_id,
             charge_object=charge if isinstance(charge, Mapping) else None,
             payment_intent=reference(obj.get("payment_intent")),
-            reason=_optional_text(obj, "reason"),
-            network_reason_code=_optional_text(obj, "network_reason_code"),
+            reason=optional_text_field(obj, "reason"),
+            network_reason_code=optional_text_field(obj, "network_reason_code"),
             evidence_due=due if type(due) is int else None,
             has_evidence=evidence.get("has_evidence") is True,
-            submission_count=_int(evidence, "submission_count", 0),
+            submission_count=int_field(evidence, "submission_count", 0),
             charge_refundable=obj.get("is_charge_refundable") is True,
             balance_transactions=_embedded(obj.get("balance_transactions")),
-            metadata=_metadata(obj),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Customer:
-    """What we read of a customer."""
-
-    id: str
-    created: int
-    livemode: bool
-    name: str | None
-    email: str | None
-    phone: str | None
-    description: str | None
-    address: dict[str, Any] | None
-    metadata: dict[str, str]
-    default_payment_method: str | None
-
-    @classmethod
-    def read(cls, obj: JsonObject) -> Customer:
-        """Raises PayloadError."""
-        address = {name: _storable(text) for name, text in _mapping(obj.get("address")).items() if text}
-        return cls(
-            id=_text(obj, "id"),
-            created=_int(obj, "created"),
-            livemode=obj.get("livemode") is True,
-            name=_optional_text(obj, "name"),
-            email=_optional_text(obj, "email"),
-            phone=_optional_text(obj, "phone"),
-            description=_optional_text(obj, "description"),
-            address=address or None,
-            metadata=_metadata(obj),
-            default_payment_method=reference(
-                _mapping(obj.get("invoice_settings")).get("default_payment_method")
-            ),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class PaymentMethod:
-    """What we read of a payment method; ``details`` is what Stripe has under the name of its type."""
-
-    id: str
-    created: int
-    livemode: bool
-    customer: str | None
-    type: str
-    details: JsonObject
-    metadata: dict[str, str]
-
-    @classmethod
-    def read(cls, obj: JsonObject) -> PaymentMethod:
-        """Raises PayloadError."""
-        kind = _text(obj, "type")
-        return cls(
-            id=_text(obj, "id"),
-            created=_int(obj, "created"),
-            livemode=obj.get("livemode") is True,
-            customer=reference(obj.get("customer")),
-            type=kind,
-            details=_mapping(obj.get(kind)),
-            metadata=_metadata(obj),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class SetupIntent:
-    """What we read of a SetupIntent."""
-
-    id: str
-    status: str
-    livemode: bool
-    customer: str | None
-    payment_method: str | None
-    usage: str | None
-    description: str | None
-    metadata: dict[str, str]
-    client_secret: str | None
-    next_action: dict[str, Any] | None
-    last_error: dict[str, str] | None
-
-    @classmethod
-    def read(cls, obj: JsonObject) -> SetupIntent:
-        """Raises PayloadError."""
-        return cls(
-            id=_text(obj, "id"),
-            status=_text(obj, "status"),
-            livemode=obj.get("livemode") is True,
-            customer=reference(obj.get("customer")),
-            payment_method=reference(obj.get("payment_method")),
-            usage=_optional_text(obj, "usage"),
-            description=_optional_text(obj, "description"),
-            metadata=_metadata(obj),
-            client_secret=_optional_text(obj, "client_secret"),
-            next_action=dict(_mapping(obj.get("next_action"))) or None,
-            last_error=_last_error(obj.get("last_setup_error")),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class FeeDetail:
-    """One line of a balance transaction's fee."""
-
-    type: str
-    amount: int
-    currency: str
-
-
-@dataclass(frozen=True, slots=True)
-class BalanceTransaction:
-    """What we read of a balance transaction; ``amount``, ``fee`` and ``net`` are in ``currency``."""
-
-    id: str
-    type: str
-    reporting_category: str
-    exchange_rate: Decimal | None
-    """Units of ``currency`` for one unit of the source's currency, where the two differ."""
-    amount: int
-    fee: int
-    net: int
-    currency: str
-    created: int
-    available_on: int
-    balance_type: str | None
-    description: str | None
-    fee_details: tuple[FeeDetail, ...]
-    source: str | None
-    source_object: JsonObject | None
-    """The source, where the answer was asked to expand it: only it carries the presentment amount."""
-
-    @classmethod
-    def read(cls, obj: JsonObject) -> BalanceTransaction:
-        """Raises PayloadError."""
-        source = obj.get("source")
-        details = obj.get("fee_details")
-        return cls(
-            id=_text(obj, "id"),
-            type=_text(obj, "type"),
-            reporting_category=_optional_text(obj, "reporting_category") or _text(obj, "type"),
-            exchange_rate=_rate(obj.get("exchange_rate")),
-            amount=_int(obj, "amount"),
-            fee=_int(obj, "fee", 0),
-            net=_int(obj, "net"),
-            currency=_text(obj, "currency"),
-            created=_int(obj, "created"),
-            available_on=_int(obj, "available_on", _int(obj, "created")),
-            balance_type=_optional_text(obj, "balance_type"),
-            description=_optional_text(obj, "description"),
-            fee_details=tuple(
-                FeeDetail(_text(line, "type"), _int(line, "amount"), _text(line, "currency"))
-                for line in (details if isinstance(details, list) else [])
-            ),
-            source=reference(source),
-            source_object=source if isinstance(source, Mapping) else None,
+            metadata=metadata_of(obj),
         )

@@ -1,0 +1,96 @@
+"""The fields we read from Stripe's balance transactions and top-ups. Pure; as in ``payloads``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from tallystick.stripe_gateway.fields import (
+    JsonObject,
+    int_field,
+    optional_text_field,
+    rate,
+    reference,
+    text_field,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FeeDetail:
+    """One line of a balance transaction's fee."""
+
+    type: str
+    amount: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceTransaction:
+    """What we read of a balance transaction; ``amount``, ``fee`` and ``net`` are in ``currency``."""
+
+    id: str
+    type: str
+    reporting_category: str
+    exchange_rate: Decimal | None
+    """Units of ``currency`` for one unit of the source's currency, where the two differ."""
+    amount: int
+    fee: int
+    net: int
+    currency: str
+    created: int
+    available_on: int
+    balance_type: str | None
+    description: str | None
+    fee_details: tuple[FeeDetail, ...]
+    source: str | None
+    source_object: JsonObject | None
+    """The source, where the answer was asked to expand it: only it carries the presentment amount."""
+
+    @classmethod
+    def read(cls, obj: JsonObject) -> BalanceTransaction:
+        """Raises PayloadError."""
+        source = obj.get("source")
+        details = obj.get("fee_details")
+        return cls(
+            id=text_field(obj, "id"),
+            type=text_field(obj, "type"),
+            reporting_category=optional_text_field(obj, "reporting_category") or text_field(obj, "type"),
+            exchange_rate=rate(obj.get("exchange_rate")),
+            amount=int_field(obj, "amount"),
+            fee=int_field(obj, "fee", 0),
+            net=int_field(obj, "net"),
+            currency=text_field(obj, "currency"),
+            created=int_field(obj, "created"),
+            available_on=int_field(obj, "available_on", int_field(obj, "created")),
+            balance_type=optional_text_field(obj, "balance_type"),
+            description=optional_text_field(obj, "description"),
+            fee_details=tuple(
+                FeeDetail(text_field(line, "type"), int_field(line, "amount"), text_field(line, "currency"))
+                for line in (details if isinstance(details, list) else [])
+            ),
+            source=reference(source),
+            source_object=source if isinstance(source, Mapping) else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Topup:
+    """What we read of a top-up."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    balance_transaction: str | None
+
+    @classmethod
+    def read(cls, obj: JsonObject) -> Topup:
+        """Raises PayloadError."""
+        return cls(
+            id=text_field(obj, "id"),
+            status=text_field(obj, "status"),
+            amount=int_field(obj, "amount"),
+            currency=text_field(obj, "currency"),
+            balance_transaction=reference(obj.get("balance_transaction")),
+        )
