@@ -14,13 +14,11 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import structlog
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -64,14 +62,6 @@ UPDATE idempotency_keys SET leased_until = now()
  WHERE api_key_id = :api_key AND key = :key AND finished_at IS NULL AND locked_at = :locked_at
 """)
 
-_RENEW: Final = text("""
-UPDATE idempotency_keys k SET leased_until = clock_timestamp() + CAST(:lease AS interval)
-  FROM unnest(CAST(:api_keys AS text[]), CAST(:keys AS text[]), CAST(:locks AS timestamptz[]))
-       AS held (api_key_id, key, locked_at)
- WHERE k.api_key_id = held.api_key_id AND k.key = held.key AND k.locked_at = held.locked_at
-   AND k.finished_at IS NULL
-""")
-
 _REAP: Final = text("""
 DELETE FROM idempotency_keys WHERE (api_key_id, key) IN (
   SELECT api_key_id, key FROM idempotency_keys
@@ -79,8 +69,6 @@ DELETE FROM idempotency_keys WHERE (api_key_id, key) IN (
    ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
 """)
-
-log = structlog.get_logger(__name__)
 
 
 class StartedElsewhereError(Exception):
@@ -264,48 +252,3 @@ async def reap(engine: AsyncEngine, *, keep: timedelta, limit: int) -> int:
     """Remove up to ``limit`` keys older than ``keep``, answered or abandoned; returns how many it found."""
     async with autocommit(engine) as connection:
         return (await connection.execute(_REAP, {"age": keep, "limit": limit})).rowcount
-
-
-class Leases:
-    """Renews the leases of this process's requests that take long; most finish before it is needed."""
-
-    def __init__(self, engine: AsyncEngine, lease_s: float) -> None:
-        self._engine = engine
-        self._lease_s = lease_s
-        self._held: set[Claim] = set()
-        self._renewing: asyncio.Task[None] | None = None
-
-    @contextmanager
-    def renewed(self, claim: Claim) -> Iterator[None]:
-        """Renew the claim's lease, once it is started, until the block ends."""
-        if claim.request is None:
-            yield
-            return
-        self._held.add(claim)
-        if self._renewing is None or self._renewing.done():
-            self._renewing = asyncio.create_task(self._renew(), name="renew leases")
-        try:
-            yield
-        finally:
-            self._held.discard(claim)
-
-    async def _renew(self) -> None:
-        """Three times a lease; ends by itself when nothing is at work."""
-        before: set[Claim] = set()
-        while self._held:
-            await asyncio.sleep(self._lease_s / 3)
-            old = [claim.held for claim in self._held & before if claim.started]
-            before = set(self._held)
-            if not old:
-                continue
-            rows = {
-                "api_keys": [row["api_key"] for row in old],
-                "keys": [row["key"] for row in old],
-                "locks": [row["locked_at"] for row in old],
-                "lease": timedelta(seconds=self._lease_s),
-            }
-            try:
-                async with autocommit(self._engine) as connection:
-                    await connection.execute(_RENEW, rows)
-            except Exception as error:  # they run out, and whoever retries takes over
-                log.warning("leases_not_renewed", leases=len(old), error=type(error).__name__)

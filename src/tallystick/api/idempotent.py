@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tallystick.api.leases import Leases
 from tallystick.api.problems import MEDIA_TYPE, problem
 from tallystick.api.routing import api_key, request_id
 from tallystick.errors import TallystickError
 from tallystick.idempotency import (
     Claim,
     KeyedRequest,
-    Leases,
     StartedElsewhereError,
     StoredAnswer,
     enter,

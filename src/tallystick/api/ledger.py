@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from tallystick.api import bodies
+from tallystick.api import ledger_bodies as bodies
 from tallystick.api.auth import Gate
 from tallystick.api.keys import Scope
 from tallystick.api.routing import guarded_router, json_answer, needs

@@ -13,6 +13,7 @@ from tallystick.api.auth import Gate
 from tallystick.api.disputes import Dispute
 from tallystick.api.idempotent import Once
 from tallystick.api.keys import Scope
+from tallystick.api.ledger_bodies import ledger_of
 from tallystick.api.lists import METADATA, Created, Cursor, Limit, Word, metadata_of
 from tallystick.api.routing import AT_STRIPE, guarded_router, json_answer, needs
 from tallystick.app import App
@@ -95,7 +96,7 @@ def _add_reading(router: APIRouter, app: App) -> None:
                 timeline=[
                     bodies.TimelineEntry.model_validate(entry, from_attributes=True) for entry in happened
                 ],
-                ledger=bodies.ledger_of(ledger),
+                ledger=ledger_of(ledger),
             )
         )
 

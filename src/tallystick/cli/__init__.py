@@ -11,6 +11,7 @@ import typer
 from tallystick import __version__
 from tallystick.cli.output import err
 from tallystick.errors import TallystickError
+from tallystick.monitoring import logging
 
 _COMMANDS: Final = ("up", "demo", "serve", "worker", "sandbox", "control", "migrate", "doctor", "erase")
 """Each is a function of that name in the module of that name."""
@@ -50,6 +51,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 def main() -> None:
     """Run the command line; an error of ours is a line on stderr and exit code 1, not a traceback."""
+    logging.configure(level="warning")  # to stderr: what a command prints is its own
     try:
         build(sys.argv[1:])()
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.builders import StripeStory
 from tests.road import Road
 
-from tallystick.api.bodies import TrialBalance
+from tallystick.api.ledger_bodies import TrialBalance
 from tallystick.cli import main
 from tallystick.embedded import EmbeddedPostgres
 from tallystick.ledger.seals import horizon, seal
