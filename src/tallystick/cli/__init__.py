@@ -50,8 +50,13 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def main() -> None:
+    """The program: log lines go to stderr, since what a command prints is its own."""
+    logging.configure(level="warning")
+    run()
+
+
+def run() -> None:
     """Run the command line; an error of ours is a line on stderr and exit code 1, not a traceback."""
-    logging.configure(level="warning")  # to stderr: what a command prints is its own
     try:
         build(sys.argv[1:])()
     except KeyboardInterrupt:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.cli.database import with_engine
+from tallystick.cli.event_views import clock
 from tallystick.cli.output import Json, err, print_json, show
 from tallystick.cli.times import Moment
 from tallystick.pipeline import gap_audit, listings
@@ -25,7 +26,7 @@ def audit(
     age as 12d; Stripe keeps events for 30 days.
     """
 
-    async def work(engine: AsyncEngine) -> list[dict[str, object]]:
+    async def work(engine: AsyncEngine) -> list[dict[str, Any]]:
         async with engine.begin() as connection:
             if now or since is not None:
                 await listings.read_at_once(connection, gap_audit.NAME, since=since)
@@ -35,8 +36,11 @@ def audit(
     if as_json:
         print_json(found)
         return
-    columns = ("list", "read through", "finished", "rows", "new", "new in all")
-    names = ("name", "through", "finished_at", "seen", "found", "found_in_all")
-    show("Stripe's lists", columns, [[each[name] for name in names] for each in found])
+    columns = ("list", "read through", "rows", "new", "new in all")
+    rows = [
+        (each["name"], clock(each["through"]), each["seen"], each["found"], each["found_in_all"])
+        for each in found
+    ]
+    show("Stripe's lists", columns, rows, right=columns[2:])
     if now or since is not None:
         err.print("A worker takes it up within a minute.")

@@ -11,6 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.cli.database import with_engine
+from tallystick.cli.event_views import clock
 from tallystick.cli.output import Json, amount, err, out, print_json, show
 from tallystick.cli.times import Moment
 from tallystick.ledger.seals import Seal, list_seals
@@ -74,8 +75,11 @@ def seals(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20, as_json: Js
     if as_json:
         print_json([asdict(each) for each in found])
         return
-    rows = [(each.id, each.hash, each.transactions, each.sealed_at) for each in found]
-    show("Seals", ("seal", "hash", "transactions", "sealed at"), rows, right=("transactions",))
+    for each in found:  # no table: a hash must be copied whole, from a narrow terminal too
+        sealed = f"seal {each.id}, {clock(each.sealed_at)}, {each.transactions:,} transactions"
+        out.print(f"{each.hash}  {sealed}", highlight=False, soft_wrap=True)
+    if not found:
+        out.print("Seals: none.")
 
 
 def balance(account: str, currency: str, *, at: Moment = None, as_json: Json = False) -> None:

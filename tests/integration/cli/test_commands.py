@@ -19,7 +19,7 @@ from tests.builders import StripeStory
 from tests.road import Road
 
 from tallystick.api.ledger_bodies import TrialBalance
-from tallystick.cli import main
+from tallystick.cli import run
 from tallystick.embedded import EmbeddedPostgres
 from tallystick.ledger.seals import horizon, seal
 
@@ -45,7 +45,7 @@ def tallystick(*arguments: str, **env: str) -> Ended:
         redirect_stderr(err),
     ):
         try:
-            main()
+            run()
         except SystemExit as ended:
             code = int(ended.code or 0)
     return Ended(code, out.getvalue(), err.getvalue())
