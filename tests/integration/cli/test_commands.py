@@ -22,6 +22,7 @@ from tallystick.api.ledger_bodies import TrialBalance
 from tallystick.cli import run
 from tallystick.embedded import EmbeddedPostgres
 from tallystick.ledger.seals import horizon, seal
+from tallystick.monitoring import logging
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def tallystick(*arguments: str, **env: str) -> Ended:
     with (
         mock.patch.dict(os.environ, {**clean, "COLUMNS": "160", **env}, clear=True),
         mock.patch.object(sys, "argv", ["tallystick", *arguments]),
+        mock.patch.object(logging, "configure"),  # for the whole process, hence for the tests that follow
         redirect_stdout(out),
         redirect_stderr(err),
     ):
