@@ -15,7 +15,7 @@ from tallystick.events.spec import Effects
 from tallystick.payments.customer_reports import CustomerReport, PaymentMethodReport
 from tallystick.payments.dispute_reports import DisputeReport
 from tallystick.payments.reports import PaymentReport, RefundReport
-from tallystick.pipeline.process import Read, read_events
+from tallystick.pipeline.reading import Read, read_events
 
 _ROWS: Final = text("""
 SELECT id, type, status, body, archive_id, archive_position FROM webhook_events

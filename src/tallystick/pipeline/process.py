@@ -9,12 +9,11 @@ splits the batch by halves until the event at fault stands alone. A failed attem
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import orjson
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,16 +21,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.db.session import database_is_away
 from tallystick.errors import EffectDiffersError
-from tallystick.events import thin
-from tallystick.events.catalog import EVENTS
-from tallystick.events.spec import NO_EFFECTS, Effects, Event, Facts, Question
+from tallystick.events.spec import Question
 from tallystick.ledger.book import Book, Contradiction
-from tallystick.pipeline.archives import Row, StoredEvent, with_bodies
 from tallystick.pipeline.effects import decide_ties, write_effects
 from tallystick.pipeline.failures import Failures
-from tallystick.pipeline.lookups import stored_facts
+from tallystick.pipeline.reading import Read, read_events
 from tallystick.settings import Settings
-from tallystick.stripe_gateway.fields import JsonObject
 
 log = structlog.get_logger(__name__)
 
@@ -69,15 +64,6 @@ class Outcome:
         for question, events in other.questions.items():
             self.questions.setdefault(question, set()).update(events)
         self.balance_transactions = self.balance_transactions or other.balance_transactions
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """An event with what its rule made of it; ``ignored`` when it is none of ours to act on."""
-
-    event: str
-    effects: Effects
-    ignored: bool = False
 
 
 class _ContradictedError(Exception):
@@ -167,53 +153,6 @@ class Processor:
             await connection.execute(_POSTPONE, {"ids": waiting, "ring_at": ring_at})
             outcome.counts["waiting"] += len(waiting)
         return outcome
-
-
-async def read_events(
-    connection: AsyncConnection, rows: Iterable[Row]
-) -> tuple[list[Read], dict[str, Exception]]:
-    """What events mean: by their rule, asked again with stored facts where it needs them.
-
-    ``rows`` are of the inbox, with their bodies or without (see ``archives.Row``). Returns what was read, and
-    the errors of the others by id.
-    """
-    reads: list[Read] = []
-    errors: dict[str, Exception] = {}
-    facts: dict[Question, JsonObject | None] = {}
-    asked: set[Question] = set()
-    unread: Sequence[StoredEvent] = await with_bodies(connection, rows)
-    while unread:
-        waiting: list[tuple[StoredEvent, Read]] = []
-        for row in unread:
-            try:
-                read = _read(row, facts)
-            except Exception as error:  # a rule's exception is this event's failure, and no other's
-                errors[row.id] = error
-                continue
-            if asked.issuperset(read.effects.waiting_for):  # also when it waits for nothing
-                reads.append(read)
-            else:
-                waiting.append((row, read))
-        questions = {question for _, read in waiting for question in read.effects.waiting_for} - asked
-        if questions:
-            asked |= questions
-            facts |= await stored_facts(connection, questions)
-        unread = [row for row, _ in waiting]
-    return reads, errors
-
-
-def _read(row: StoredEvent, facts: Facts) -> Read:
-    """What one event means; raises what its rule raises."""
-    spec = EVENTS.get(thin.snapshot_type(row.type))
-    if spec is None:
-        return Read(row.id, NO_EFFECTS, ignored=True)
-    body = orjson.loads(row.body)
-    event = thin.resolve(body, facts) if thin.is_thin(body) else Event.read(body)
-    if isinstance(event, Question):
-        return Read(row.id, Effects(waiting_for=(event,)))
-    if event.account is not None:  # a connected account's money is not ours
-        return Read(row.id, NO_EFFECTS, ignored=True)
-    return Read(row.id, spec.rule(event, facts))
 
 
 def _conflicting(reads: Sequence[Read], conflicts: frozenset[Contradiction]) -> dict[str, Exception]:

@@ -13,7 +13,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import orjson
 import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -25,7 +24,6 @@ from tallystick.errors import (
     StripeRefusedError,
     StripeUnavailableError,
 )
-from tallystick.events.balance_transactions import balance_transaction_effects
 from tallystick.events.spec import BalanceTransactionSeen, Effects
 from tallystick.ledger import chart
 from tallystick.ledger.book import Book, Posted
@@ -33,6 +31,7 @@ from tallystick.pipeline.backoff import backoff_s
 from tallystick.pipeline.effects import note_balance_transactions, write_effects
 from tallystick.pipeline.failures import PERMANENT, Trace, record_balance_transaction_attempt
 from tallystick.pipeline.listings import Listing, Window, pull
+from tallystick.pipeline.reading import read_balance_transactions
 from tallystick.settings import Settings
 from tallystick.stripe_gateway.client import StripeGateway
 
@@ -202,7 +201,10 @@ class Settlement:
     async def _post_batch(self, limit: int) -> bool:
         async with self._engine.begin() as connection:
             rows = (await connection.execute(_DUE, {"wanted": False, "limit": limit})).all()
-            read = {row.id: effects for row in rows if (effects := await self._read(connection, row))}
+            read, errors = read_balance_transactions(rows)
+            for row in rows:
+                if error := errors.get(row.id):  # put off, not in the way of the others
+                    await self._put_off(connection, row, error)
             posted, _ = await write_effects(connection, self._book, list(read.values()))
             if posted.conflicts:
                 raise _ContradictedError(
@@ -212,14 +214,6 @@ class Settlement:
             await self._book.settle_balances(connection, posted)
         _alert_of_suspense(read.values(), posted)
         return bool(rows)
-
-    async def _read(self, connection: AsyncConnection, row: Any) -> Effects | None:
-        """What a stored balance transaction means; one that cannot be read is put off, not in the way."""
-        try:
-            return balance_transaction_effects(orjson.loads(row.body))
-        except Exception as error:
-            await self._put_off(connection, row, error)
-            return None
 
     async def _put_off(self, connection: AsyncConnection, row: Any, error: Exception) -> None:
         """To be tried again later, or given up: at once where no further attempt can mend it."""

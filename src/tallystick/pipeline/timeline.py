@@ -21,7 +21,7 @@ from tallystick.payments.dispute_reports import DisputeReport
 from tallystick.payments.reading import Payment
 from tallystick.payments.reports import PaymentReport, RefundReport
 from tallystick.payments.status import PaymentStatus, is_stand_in
-from tallystick.pipeline.process import Read, read_events
+from tallystick.pipeline.reading import Read, read_events
 
 MOST_EVENTS: Final = 500
 """The newest so many events of a payment are read: a thousand declines must not make a page slow."""

@@ -1,0 +1,98 @@
+"""What stored inputs mean: events of the inbox and balance transactions, by the pure rules.
+
+Whoever acts on them, shows what they would do or builds the ledger from them again, reads them here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tallystick.events import thin
+from tallystick.events.balance_transactions import balance_transaction_effects
+from tallystick.events.catalog import EVENTS
+from tallystick.events.spec import NO_EFFECTS, Effects, Event, Facts, Question
+from tallystick.pipeline.archives import Row, StoredEvent, with_bodies
+from tallystick.pipeline.lookups import stored_facts
+from tallystick.stripe_gateway.fields import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """An event with what its rule made of it; ``ignored`` when it is none of ours to act on."""
+
+    event: str
+    effects: Effects
+    ignored: bool = False
+    asked: tuple[Question, ...] = ()
+    """What was looked up for it among the stored facts: when it is read alone, all that it asks."""
+
+
+async def read_events(
+    connection: AsyncConnection, rows: Iterable[Row]
+) -> tuple[list[Read], dict[str, Exception]]:
+    """What events mean: by their rule, asked again with stored facts where it needs them.
+
+    ``rows`` are of the inbox, with their bodies or without (see ``archives.Row``). Returns what was read, and
+    the errors of the others by id.
+    """
+    reads: list[Read] = []
+    errors: dict[str, Exception] = {}
+    facts: dict[Question, JsonObject | None] = {}
+    asked: set[Question] = set()
+    asked_by: dict[str, tuple[Question, ...]] = {}
+    unread: Sequence[StoredEvent] = await with_bodies(connection, rows)
+    while unread:
+        waiting: list[tuple[StoredEvent, Read]] = []
+        for row in unread:
+            try:
+                read = _read(row, facts)
+            except Exception as error:  # a rule's exception is this event's failure, and no other's
+                errors[row.id] = error
+                continue
+            if asked.issuperset(read.effects.waiting_for):  # also when it waits for nothing
+                reads.append(replace(read, asked=asked_by[row.id]) if row.id in asked_by else read)
+            else:
+                waiting.append((row, read))
+                asked_by[row.id] = asked_by.get(row.id, ()) + read.effects.waiting_for
+        questions = {question for _, read in waiting for question in read.effects.waiting_for} - asked
+        if questions:
+            asked |= questions
+            facts |= await stored_facts(connection, questions)
+        unread = [row for row, _ in waiting]
+    return reads, errors
+
+
+def read_balance_transactions(
+    rows: Iterable[Any],
+) -> tuple[dict[str, Effects], dict[str, Exception]]:
+    """What stored balance transactions mean, by their rule; ``rows`` have ``id`` and ``body``.
+
+    Returns the effects by id, and the errors of those that cannot be read.
+    """
+    read: dict[str, Effects] = {}
+    errors: dict[str, Exception] = {}
+    for row in rows:
+        try:
+            read[row.id] = balance_transaction_effects(orjson.loads(row.body))
+        except Exception as error:
+            errors[row.id] = error
+    return read, errors
+
+
+def _read(row: StoredEvent, facts: Facts) -> Read:
+    """What one event means; raises what its rule raises."""
+    spec = EVENTS.get(thin.snapshot_type(row.type))
+    if spec is None:
+        return Read(row.id, NO_EFFECTS, ignored=True)
+    body = orjson.loads(row.body)
+    event = thin.resolve(body, facts) if thin.is_thin(body) else Event.read(body)
+    if isinstance(event, Question):
+        return Read(row.id, Effects(waiting_for=(event,)))
+    if event.account is not None:  # a connected account's money is not ours
+        return Read(row.id, NO_EFFECTS, ignored=True)
+    return Read(row.id, spec.rule(event, facts))
