@@ -73,6 +73,8 @@ def _default(field: FieldInfo) -> str:
         return ""
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
+    if isinstance(value, dict):
+        value = ",".join(f"{name}={each}" for name, each in value.items())
     return _code(f"{value:g}" if isinstance(value, float) and value.is_integer() else value) if value else ""
 
 

@@ -60,6 +60,12 @@ class UnknownCurrencyRequestError(InvalidRequestError):
     code, title = "unknown_currency", "The currency is not known"
 
 
+class UnbalancedEntryError(InvalidRequestError):
+    """Debits and credits of a journal entry differ in a currency; ``differences`` says by how much."""
+
+    code, title = "unbalanced_entry", "The journal entry does not balance"
+
+
 class AuthenticationRequiredError(TallystickError):
     """No API key was sent."""
 
@@ -106,6 +112,12 @@ class InvalidStateError(TallystickError):
     """The object's state does not allow the operation."""
 
     code, status, title = "invalid_state", 409, "The state does not allow this"
+
+
+class SecondPersonRequiredError(TallystickError):
+    """The author of a journal entry cannot approve it: somebody else must."""
+
+    code, status, title = "second_person_required", 403, "A second person must approve this"
 
 
 class RefundExceedsAvailableError(TallystickError):

@@ -8,6 +8,7 @@ path of a file that holds the value, as container platforms mount secrets.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -24,6 +25,7 @@ from pydantic import (
 )
 
 from tallystick.errors import ConfigurationError
+from tallystick.money import CURRENCIES
 
 _PLAIN_NAMES: Final = {
     "database_url": "DATABASE_URL",
@@ -108,6 +110,11 @@ class Settings(BaseModel):
     audit_lag_s: float = Field(600.0, ge=0, description="Age at which an event that has not come is missing")
     audit_first_days: int = Field(30, ge=0, le=30, description="Days that the very first audit reaches back")
     seal_interval_s: float = Field(2.0, gt=0, description="Pause between two seals of the ledger")
+    approval_above: dict[str, int | None] = Field(
+        {"*": 0},
+        description="Amount by currency, in minor units, above which a journal entry needs a second person's"
+        " approval, e.g. usd=100000,eur=100000,*=0; *: any other currency, none: never",
+    )
     archive_after_days: int = Field(
         30, ge=1, description="Age at which the bodies of processed events move to compressed archives"
     )
@@ -174,6 +181,11 @@ class Settings(BaseModel):
         if isinstance(value, str):
             return _parts(value)
         return value
+
+    @field_validator("approval_above", mode="before")
+    @classmethod
+    def _amounts(cls, value: Any) -> Any:
+        return dict(map(_amount, _parts(value))) if isinstance(value, str) else value
 
 
 def load_settings(
@@ -247,6 +259,15 @@ def _plain_values(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _parts(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _amount(part: str) -> tuple[str, int | None]:
+    """``usd=100000`` or ``*=none``; raises ValueError."""
+    shape = r"(?P<currency>[a-z]{3}|\*) ?= ?(?P<amount>[0-9]{1,15}|none)"
+    found = re.fullmatch(shape, part.lower(), re.ASCII)
+    if found is None or found["currency"] not in {"*", *CURRENCIES}:
+        raise ValueError(f"{part!r} is no amount such as usd=100000 or *=none")
+    return found["currency"], None if found["amount"] == "none" else int(found["amount"])
 
 
 def _read(name: str, path: str) -> str:

@@ -28,6 +28,7 @@ _TAGS: Final = {
     "customers": "Who pays, and what is saved with them to pay with.",
     "disputes": "What customers and their banks object to.",
     "ledger": "What the double-entry ledger holds.",
+    "journal entries": "Correct the ledger by hand, above a set amount with a second person's approval.",
     "events": "What Stripe sent, and what it did.",
     "dead letters": "What failed for good.",
     "API keys": "Who may call, and how often.",

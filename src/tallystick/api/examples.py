@@ -33,6 +33,16 @@ _PAYMENT: Final[dict[str, Any]] = {
     "updated_at": "2026-01-15T09:30:01Z",
 }
 
+_CORRECTION: Final[dict[str, Any]] = {
+    "description": "Fee of a transfer, explained by Stripe's invoice of January",
+    "reason": "It stood in suspense; see ticket 4711",
+    "lines": [
+        {"account": "expenses:stripe_fees", "direction": "debit", "amount": 123, "currency": "usd"},
+        {"account": "suspense:stripe", "direction": "credit", "amount": 123, "currency": "usd"},
+    ],
+    "occurred_at": "2026-01-31T12:00:00Z",
+}
+
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "CreatePayment": {
         "amount": 1999,
@@ -85,6 +95,28 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "livemode": False,
         "created_at": "2026-01-15T09:29:00Z",
         "updated_at": "2026-01-15T09:29:00.412Z",
+    },
+    "CreateJournalEntry": _CORRECTION,
+    "ApproveJournalEntry": {"comment": "Compared with the invoice"},
+    "ReverseJournalEntry": {"reason": "Stripe credited the fee"},
+    "JournalEntry": {
+        "id": "jrn_01k9zq3v7x8m2n4p6r8t0w2y4a",
+        "object": "journal_entry",
+        "status": "posted",
+        **_CORRECTION,
+        "payment": None,
+        "author": {"name": "Grace Hopper", "api_key": "key_01k9zq3v7x8m2n4p6r8t0w2y4b"},
+        "needs_approval": True,
+        "decision": {
+            "outcome": "approved",
+            "by": {"name": "Ada Lovelace", "api_key": "key_01k9zq3v7x8m2n4p6r8t0w2y4c"},
+            "comment": "Compared with the invoice",
+            "decided_at": "2026-02-02T10:00:00Z",
+        },
+        "effect_key": "journal:jrn_01k9zq3v7x8m2n4p6r8t0w2y4a",
+        "reverses": None,
+        "reversed_by": None,
+        "created_at": "2026-02-02T09:12:00Z",
     },
     "UpdateRefund": {"metadata": {"case": "77", "draft": ""}},
     "RefundPayment": {"amount": 500, "reason": "requested_by_customer"},

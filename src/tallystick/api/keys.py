@@ -38,6 +38,8 @@ class Scope(StrEnum):
     CUSTOMERS_READ = "customers:read"
     CUSTOMERS_WRITE = "customers:write"
     LEDGER_READ = "ledger:read"
+    LEDGER_WRITE = "ledger:write"
+    LEDGER_APPROVE = "ledger:approve"
     EVENTS_READ = "events:read"
     EVENTS_REPLAY = "events:replay"
     WEBHOOKS_READ = "webhooks:read"

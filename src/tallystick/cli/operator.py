@@ -18,7 +18,12 @@ def order(by: str | None, reason: str | None) -> Order:
     """The order of whoever runs the command; a reason is needed."""
     if not (reason and reason.strip()):
         raise typer.BadParameter("say why with --reason: it is kept in the record", param_hint="--reason")
-    return Order(by or f"{_user()}@{socket.gethostname()}", reason.strip())
+    return Order(operator(by), reason.strip())
+
+
+def operator(by: str | None) -> str:
+    """Who runs the command: as given, else the user of this machine."""
+    return (by and by.strip()) or f"{_user()}@{socket.gethostname()}"
 
 
 def _user() -> str:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-AUDIT_TABLES: Final = ("replays", "replay_results", "discards", "erasures")
+AUDIT_TABLES: Final = (
+    "replays",
+    "replay_results",
+    "discards",
+    "erasures",
+    "journal_entries",
+    "journal_decisions",
+)
 
 AUDIT_GUARDS: Final = (
     """

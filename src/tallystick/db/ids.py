@@ -14,6 +14,6 @@ _RANDOM_BITS: Final = 80
 
 
 def new_id(prefix: str) -> str:
-    """A fresh id such as ``pay_01jd4z2k8c…``; prefixes in use: pay, ref, key, rpl, whe."""
+    """A fresh id such as ``pay_01jd4z2k8c…``; prefixes in use: jrn, key, pay, ref, rpl, whe."""
     number = time.time_ns() // 1_000_000 << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
     return f"{prefix}_" + "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -39,6 +39,8 @@ class Posted:
     sums: Mapping[int, tuple[int, int]]
     """Debits and credits to add to each account (by id)."""
 
+
+NOTHING_POSTED: Final = Posted(frozenset(), frozenset(), {})
 
 _KNOWN_ACCOUNTS: Final = text("""
 SELECT a.id, a.name, a.currency FROM ledger_accounts a
@@ -113,7 +115,7 @@ class Book:
         """
         batch, conflicts = _by_key(transactions)
         if not batch:
-            return Posted(frozenset(), frozenset(conflicts), {})
+            return replace(NOTHING_POSTED, conflicts=frozenset(conflicts))
         keys = sorted(batch)
         ids = await self._accounts(connection, batch.values())
         new = await self._insert(connection, [batch[key] for key in keys], ids)

@@ -41,6 +41,11 @@ APPLICATION_FEES: Final = "expenses:application_fees"
 SUSPENSE: Final = "suspense:stripe"
 """Moved for a reason that is not known yet: posted, alerted, never dropped."""
 
+NAMED: Final = frozenset(
+    value for name, value in list(globals().items()) if name.isupper() and isinstance(value, str)
+)
+"""Every account of this list, in use or not."""
+
 
 def stripe_balance(balance_type: str | None) -> str:
     """The account of one of Stripe's balances; ``payments`` (or none) is the main one.
@@ -51,6 +56,11 @@ def stripe_balance(balance_type: str | None) -> str:
     if balance_type in (None, "payments"):
         return STRIPE_BALANCE
     return "assets:stripe:" + re.sub(r"[^a-z0-9_]", "_", balance_type.lower())
+
+
+def is_stripe_balance(name: str) -> bool:
+    """Whether an account mirrors one of Stripe's balances, so that nothing but Stripe may move it."""
+    return name == STRIPE_BALANCE or (name.startswith("assets:stripe:") and name not in NAMED)
 
 
 class AccountType(StrEnum):

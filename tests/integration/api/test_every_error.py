@@ -62,6 +62,23 @@ async def refund_exceeds_available(face: Face) -> Answer:
     return await face.post(f"/payments/{paid['id']}/refund", {"amount": 1001})
 
 
+def correction(amount: int) -> dict[str, Any]:
+    legs = (("expenses:stripe_fees", "debit", amount), ("suspense:stripe", "credit", 100))
+    return {
+        "description": "A fee",
+        "reason": "It stood in suspense",
+        "lines": [
+            {"account": account, "direction": direction, "amount": each, "currency": "usd"}
+            for account, direction, each in legs
+        ],
+    }
+
+
+async def second_person_required(face: Face) -> Answer:
+    written = (await face.post("/journal-entries", correction(100))).json()
+    return await face.post(f"/journal-entries/{written['id']}/approve")
+
+
 async def customer_authentication_required(face: Face) -> Answer:
     order = {**PAID, "payment_method": "pm_card_authenticationRequired", "off_session": True}
     async with httpx.AsyncClient(base_url=face.sandbox.url, auth=("sk_test_abc", "")) as stripe:
@@ -176,6 +193,8 @@ HOW: dict[str, Callable[[Face], Awaitable[Answer | str]]] = {
     ),
     "invalid_amount": lambda face: face.post("/payments", {**ORDER, "amount": 1}),
     "unknown_currency": lambda face: face.post("/payments", {**ORDER, "currency": "xyz"}),
+    "unbalanced_entry": lambda face: face.post("/journal-entries", correction(101)),
+    "second_person_required": second_person_required,
     "authentication_required": lambda face: face.http.get("/payments", headers={"Authorization": ""}),
     "invalid_api_key": lambda face: face.http.get("/payments", headers={"Authorization": "Bearer tsk_x"}),
     "insufficient_scope": insufficient_scope,

@@ -204,3 +204,37 @@ async def test_the_ledger_is_verified_and_its_head_compared(
     assert "changed" in broken.stdout
     now = await asyncio.to_thread(answered, "ledger", "balance", "revenue:payments", "EUR", **env)
     assert now["balance"] == 2500
+
+
+def test_an_entry_is_written_approved_by_another_and_taken_back(database_url: str) -> None:
+    env = {"DATABASE_URL": database_url, "TALLYSTICK_APPROVAL_ABOVE": "usd=500,*=0"}
+    written = ("--debit", "expenses:stripe_fees 501 usd", "--credit", "suspense:stripe 501 USD")
+    create = ("journal", "create", "--description", "A fee", *written, "--reason", "ticket 7", "--by", "Ada")
+    made = answered(*create, **env)
+    assert (made["status"], made["author"]) == ("pending_approval", {"name": "Ada", "api_key": None})
+    alone = tallystick("journal", "approve", made["id"], "--by", "ada", **env)
+    assert (alone.returncode, "another person" in alone.stderr) == (1, True)
+    [waiting] = answered("journal", "list", "--status", "pending_approval", **env)["data"]
+    assert waiting["id"] == made["id"]
+    assert answered("journal", "approve", made["id"], "--by", "Grace", **env)["status"] == "posted"
+    shown = tallystick("journal", "show", made["id"], **env).stdout
+    assert "approved by Grace" in shown
+    assert "5.01" in shown
+    small = ("journal", "reverse", made["id"], "--reason", "it was none", "--by", "Ada")
+    back = answered(*small, **{**env, "TALLYSTICK_APPROVAL_ABOVE": "*=none"})
+    assert (back["status"], back["reverses"]) == ("posted", made["id"])
+    balances = answered("ledger", "trial-balance", **env)["data"]
+    assert [each["balance"] for each in balances] == [0, 0]
+    other = answered(*create, **env)["id"]
+    assert (
+        answered("journal", "reject", other, "--reason", "no", "--by", "Ada", **env)["status"] == "rejected"
+    )
+
+
+def test_a_line_or_a_limit_that_cannot_be_read_is_told_in_words(database_url: str) -> None:
+    create = ("journal", "create", "--description", "A fee", "--reason", "x")
+    ended = tallystick(*create, "--debit", "suspense:stripe 5.00 usd", DATABASE_URL=database_url)
+    assert (ended.returncode, "no line such as" in ended.stderr) == (2, True)
+    wrong = {"DATABASE_URL": database_url, "TALLYSTICK_APPROVAL_ABOVE": "xyz=5"}
+    ended = tallystick(*create, "--debit", "suspense:stripe 5 usd", **wrong)
+    assert (ended.returncode, "TALLYSTICK_APPROVAL_ABOVE" in ended.stderr) == (1, True)

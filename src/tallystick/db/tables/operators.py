@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Identity,
     Index,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -60,4 +62,35 @@ erasures = Table(
     id_("subject", nullable=False),
     Column("counts", JSONB, nullable=False),
     at("erased_at", now=True),
+)
+
+# An operator's correcting entry, as it was asked for: an input of the ledger. Append-only, as is what a
+# second person decided of it. payment_id is no foreign key, as in refunds.
+journal_entries = Table(
+    "journal_entries",
+    metadata,
+    id_(primary_key=True),
+    Column("description", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    at("occurred_at", nullable=False),
+    Column("lines", JSONB, nullable=False),
+    id_("payment_id"),
+    Column("reverses", Text(collation="C"), ForeignKey("journal_entries.id")),
+    Column("author", Text, nullable=False),
+    id_("author_key"),
+    Column("needs_approval", Boolean, nullable=False),
+    at("created_at", now=True),
+    Index("ix_journal_entries_reverses", "reverses", postgresql_where=text("reverses IS NOT NULL")),
+)
+
+journal_decisions = Table(
+    "journal_decisions",
+    metadata,
+    Column("entry_id", Text(collation="C"), ForeignKey("journal_entries.id"), primary_key=True),
+    Column("outcome", Text, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    id_("decided_by_key"),
+    Column("comment", Text),
+    at("decided_at", now=True),
+    one_of("outcome", "approved", "rejected"),
 )
