@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tallystick.db import migrate
 from tallystick.db.session import open_engine
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
+from tallystick.embedded.cluster import SERVICE
 from tallystick.settings import load_settings
 
 _NAME_WIDTH: Final = 62
@@ -39,7 +40,7 @@ class Machine:
         url = self.postgres.url(name)
         engine = open_engine(load_settings({}, require=(), database_url=url, database_pool_size=pool))
         try:
-            await migrate.upgrade(engine)
+            await migrate.upgrade(engine, service=SERVICE)
             yield engine
         finally:
             await engine.dispose()

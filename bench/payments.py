@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bench.load import Outcome, Request, at_most, http_post, steady
 from bench.machine import Machine, bare_table, gathered, measured, ratio, say
 from tallystick.db.session import autocommit
+from tallystick.embedded.cluster import SERVICE
 from tallystick.embedded.sockets import listen
 from tallystick.embedded.stack import Stack, Urls
 
@@ -126,7 +127,8 @@ async def installation(machine: Machine, name: str, stripe_url: str | None) -> A
     """API and worker on a fresh database, and the sandbox where there is no other Stripe."""
     environ = {
         "PATH": os.environ["PATH"],
-        "DATABASE_URL": machine.postgres.url(name),
+        "DATABASE_URL": machine.postgres.url(name, role=SERVICE),
+        "DATABASE_OWNER_URL": machine.postgres.url(name),
         "REDIS_URL": machine.valkey.url(),
         "TALLYSTICK_QUEUE_NAME": name,
     }

@@ -30,6 +30,7 @@ from bench.events import story_of
 from bench.machine import Machine, bare_inserts, measured, ratio, say
 from bench.webhooks import SECRET
 from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.cluster import SERVICE
 from tallystick.embedded.sockets import listen
 
 _BATCH: Final = 200
@@ -221,7 +222,7 @@ async def installed(machine: Machine, name: str, folder: Path) -> AsyncIterator[
         with listen("127.0.0.1", 0) as sock, listen("127.0.0.1", 0) as silence, ExitStack() as stack:
             environment = {
                 "PATH": os.environ["PATH"],
-                "DATABASE_URL": machine.postgres.url(name),
+                "DATABASE_URL": machine.postgres.url(name, role=SERVICE),
                 "REDIS_URL": machine.valkey.url(),
                 "STRIPE_SECRET_KEY": "sk_test_bench",
                 "STRIPE_WEBHOOK_SECRET": SECRET,

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tallystick.db import migrate
 from tallystick.db.session import open_engine
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
+from tallystick.embedded.cluster import SERVICE
 from tallystick.settings import load_settings
 
 # Tables are as wide as the terminal of whoever imports the command line first: here, always the same.
@@ -52,18 +53,18 @@ class Databases:
     async def prepare(self) -> None:
         """Migrate the template."""
         engine = open_engine(load_settings({}, require=(), database_url=self.postgres.url("template_tests")))
-        await migrate.upgrade(engine)
+        await migrate.upgrade(engine, service=SERVICE)
         await engine.dispose()
 
     async def create(self) -> str:
-        """The URL of a fresh database with the schema."""
+        """The URL of a fresh database with the schema, as the service: it can only add to the ledger."""
         name = f"test_{next(self._numbers)}"
         await self._admin(f"CREATE DATABASE {name} TEMPLATE template_tests")
-        return self.postgres.url(name)
+        return self.postgres.url(name, role=SERVICE)
 
     async def drop(self, url: str) -> None:
         """Remove a database that ``create`` made, whoever is still connected."""
-        name = url.split("?", 1)[0].rsplit("/", 1)[1]
+        name = _name_in(url)
         await self._admin(f"DROP DATABASE {name} WITH (FORCE)")
 
     async def _admin(self, statement: str) -> None:
@@ -72,6 +73,10 @@ class Databases:
             await connection.execute(statement)
         finally:
             await connection.close()
+
+
+def _name_in(url: str) -> str:
+    return url.split("?", 1)[0].rsplit("/", 1)[1]
 
 
 @pytest.fixture(scope="session")
@@ -111,15 +116,16 @@ def databases(postgres: EmbeddedPostgres) -> Databases:
 
 @pytest.fixture
 async def database_url(databases: Databases) -> AsyncIterator[str]:
-    """A fresh database with the schema."""
+    """A fresh database with the schema, as the service's user."""
     url = await databases.create()
     yield url
     await databases.drop(url)
 
 
 @pytest.fixture
-async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    """An engine on a fresh database."""
-    made = open_engine(load_settings({}, require=(), database_url=database_url))
+async def engine(database_url: str, postgres: EmbeddedPostgres) -> AsyncIterator[AsyncEngine]:
+    """An engine on the fresh database, as a superuser: the test's own hand."""
+    url = postgres.url(_name_in(database_url))
+    made = open_engine(load_settings({}, require=(), database_url=url))
     yield made
     await made.dispose()

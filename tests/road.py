@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -11,6 +12,8 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tallystick.db.session import open_engine
+from tallystick.embedded.cluster import SERVICE, SUPERUSER
 from tallystick.ledger.book import Book
 from tallystick.pipeline.failures import Clock, Failures, utc_now
 from tallystick.pipeline.inbox import Inbox
@@ -21,6 +24,17 @@ from tallystick.pipeline.settlement import Settlement
 from tallystick.settings import Settings, load_settings
 from tallystick.stripe_gateway.client import StripeGateway
 from tests.builders import Json, StripeStory
+
+
+@asynccontextmanager
+async def owner_engine(service_url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine on the database of ``service_url`` as its owner, who may do what the service may not."""
+    url = service_url.replace(f"{SERVICE}@", f"{SUPERUSER}@", 1)
+    engine = open_engine(load_settings({}, require=(), database_url=url))
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
 
 
 class StoryStripe:

@@ -29,6 +29,7 @@ from tallystick.money import CURRENCIES
 
 _PLAIN_NAMES: Final = {
     "database_url": "DATABASE_URL",
+    "database_owner_url": "DATABASE_OWNER_URL",
     "redis_url": "REDIS_URL",
     "stripe_secret_key": "STRIPE_SECRET_KEY",
     "stripe_webhook_secrets": "STRIPE_WEBHOOK_SECRET",
@@ -54,6 +55,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     database_url: str = Field("", description="PostgreSQL, e.g. postgresql://user@host/tallystick")
+    database_owner_url: str = Field(
+        "", description="The same database as the owner of its tables, for migrations; else DATABASE_URL"
+    )
     redis_url: str = Field(
         "", description="Redis or Valkey, e.g. redis://host:6379/0, unix:///path, redis+cluster://host:6379"
     )

@@ -24,6 +24,7 @@ from tests.faults import kill_points
 from tallystick.db import migrate
 from tallystick.db.session import open_engine
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
+from tallystick.embedded.cluster import SERVICE
 from tallystick.embedded.processes import spawn
 from tallystick.embedded.sockets import listen
 from tallystick.settings import load_settings
@@ -85,14 +86,15 @@ class Installation:
     async def open(self) -> None:
         """Make the database, and the socket that outlives the API's processes."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        database_url = await asyncio.to_thread(self.servers.postgres.url, self.name)
+        postgres = self.servers.postgres
+        owner_url = await asyncio.to_thread(postgres.url, self.name)
         self._sock: socket.socket = listen("127.0.0.1", 0)
         self.api_url = f"http://127.0.0.1:{self._sock.getsockname()[1]}"
-        self.engine: AsyncEngine = open_engine(load_settings({}, require=(), database_url=database_url))
-        await migrate.upgrade(self.engine)
+        self.engine: AsyncEngine = open_engine(load_settings({}, require=(), database_url=owner_url))
+        await migrate.upgrade(self.engine, service=SERVICE)
         self._environment = {
             "PATH": os.defpath,
-            "DATABASE_URL": database_url,
+            "DATABASE_URL": postgres.url(self.name, role=SERVICE),
             "REDIS_URL": self.redis_url or self.servers.valkey.url(),
             "STRIPE_SECRET_KEY": "sk_test_faults",
             "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,

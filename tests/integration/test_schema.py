@@ -23,6 +23,7 @@ from tallystick.db.ledger_guards import APPEND_ONLY
 from tallystick.db.session import open_engine
 from tallystick.db.tables import metadata
 from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.cluster import SERVICE
 from tallystick.settings import load_settings
 
 Build = Callable[[AsyncEngine], Awaitable[None]]
@@ -116,9 +117,9 @@ async def test_upgrading_again_and_from_several_processes_at_once_is_safe(databa
         engines = [engine_on(url) for _ in range(4)]
         try:
             assert not await migrate.is_current(engines[0])
-            await asyncio.gather(*(migrate.upgrade(engine) for engine in engines))
+            await asyncio.gather(*(migrate.upgrade(engine, service=SERVICE) for engine in engines))
             assert await migrate.is_current(engines[0])
-            await migrate.upgrade(engines[1])
+            await migrate.upgrade(engines[1], service=SERVICE)
             assert await migrate.is_current(engines[1])
             assert await advisory_locks(engines[2]) == 0
         finally:

@@ -20,19 +20,19 @@ _PROBLEMS: Final = {
     "3D000": "DATABASE_URL names a database that does not exist.",
     "28000": "PostgreSQL does not let this user in (DATABASE_URL).",
     "28P01": "PostgreSQL does not take this password (DATABASE_URL).",
-    "42501": "The user of DATABASE_URL may not do this.",
+    "42501": "The user of DATABASE_URL may not do this; migrations are for that of DATABASE_OWNER_URL.",
 }
 """What to say for an SQLSTATE that is somebody's configuration rather than a fault of ours."""
 
 
-def with_engine(work: Callable[[AsyncEngine], Awaitable[T]], *, patient: bool = False) -> T:
-    """Run ``work`` with an engine on DATABASE_URL (for ``patient`` see ``open_engine``).
+def with_engine(work: Callable[[AsyncEngine], Awaitable[T]], *, owner: bool = False) -> T:
+    """Run ``work`` with an engine on DATABASE_URL (for ``owner`` see ``open_engine``).
 
     Raises DatabaseUnavailableError or ConfigurationError instead of a driver's traceback.
     """
 
     async def run() -> T:
-        engine = open_engine(_settings(), patient=patient)
+        engine = open_engine(database_settings(), owner=owner)
         try:
             return await work(engine)
         except Exception as error:
@@ -47,7 +47,8 @@ def with_engine(work: Callable[[AsyncEngine], Awaitable[T]], *, patient: bool = 
     return asyncio.run(run())
 
 
-def _settings() -> Settings:
+def database_settings() -> Settings:
+    """The settings of a command that needs the database alone. Raises ConfigurationError."""
     try:
         return load_settings(require=("database_url",))
     except ConfigurationError as error:

@@ -12,6 +12,8 @@ from typing import Final
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tallystick.db.roles import grant_service
+
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 8_224_951_070
 """Advisory lock key: two processes that start at once migrate one after the other."""
@@ -20,13 +22,19 @@ _STAMPED: Final = text("SELECT to_regclass('alembic_version') IS NOT NULL")
 _REVISIONS: Final = text("SELECT version_num FROM alembic_version")
 
 
-async def upgrade(engine: AsyncEngine) -> None:
-    """Run all migrations that are missing; safe to call from several processes at once."""
+async def upgrade(engine: AsyncEngine, *, service: str | None = None) -> None:
+    """Run all migrations that are missing; safe to call from several processes at once.
+
+    ``engine`` is of the owner of the tables. Where the service runs as another role, that one is given its
+    rights; raises ConfigurationError when there is no such role.
+    """
     async with engine.connect() as connection:
         await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
         await connection.commit()
         try:
             await connection.run_sync(_upgrade)
+            if service is not None:
+                await grant_service(connection, service)
             await connection.commit()
         finally:
             await connection.rollback()

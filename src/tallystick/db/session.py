@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
-from sqlalchemy import event, make_url
+from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -31,21 +31,17 @@ _LIMITS: Final = {
 """No statement, lock or open transaction waits for ever."""
 
 
-def open_engine(settings: Settings, *, patient: bool = False) -> AsyncEngine:
+def open_engine(settings: Settings, *, owner: bool = False) -> AsyncEngine:
     """The engine of this process; nothing is connected yet.
 
     A connection that the server has closed is replaced before use, so that a restart of PostgreSQL is not
     noticed by the first caller; to see it costs no question to the server, as ``pool_pre_ping`` would.
-    A ``patient`` one has no limits on waiting: an index built by a migration may take an hour.
+    That of the ``owner`` of the tables has no limits on waiting: an index built by a migration may take an
+    hour.
 
     Raises ConfigurationError when the URL cannot be read.
     """
-    try:
-        url = make_url(settings.database_url)
-    except (ArgumentError, ValueError) as error:
-        raise ConfigurationError("DATABASE_URL is not a database URL.") from error
-    if url.get_backend_name() not in ("postgresql", "postgres"):
-        raise ConfigurationError("DATABASE_URL is not the URL of a PostgreSQL database.")
+    url = _read_url(settings, owner=owner)
     query = dict(url.query)
     if "sslmode" in query:  # libpq's name, which most hosts write into their URLs; asyncpg's is ssl
         query["ssl"] = query.pop("sslmode")
@@ -58,16 +54,35 @@ def open_engine(settings: Settings, *, patient: bool = False) -> AsyncEngine:
         connect_args={
             "timeout": settings.database_timeout_s,
             # seconds; a server that froze says nothing of its own limits
-            "command_timeout": None if patient else 90,
+            "command_timeout": None if owner else 90,
             "server_settings": {
                 "application_name": "tallystick",
                 "timezone": "UTC",
-                **({} if patient else _LIMITS),
+                **({} if owner else _LIMITS),
             },
         },
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     return engine
+
+
+def _read_url(settings: Settings, *, owner: bool) -> URL:
+    name = "DATABASE_OWNER_URL" if owner and settings.database_owner_url else "DATABASE_URL"
+    try:
+        url = make_url((owner and settings.database_owner_url) or settings.database_url)
+    except (ArgumentError, ValueError) as error:
+        raise ConfigurationError(f"{name} is not a database URL.") from error
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise ConfigurationError(f"{name} is not the URL of a PostgreSQL database.")
+    return url
+
+
+def service_role(settings: Settings) -> str | None:
+    """The user of DATABASE_URL where the tables belong to another one; None where they are the same."""
+    if not settings.database_owner_url:
+        return None
+    service = _read_url(settings, owner=False).username
+    return service if service != _read_url(settings, owner=True).username else None
 
 
 def autocommit(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConnection]:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.app import open_redis
 from tallystick.db.migrate import head, is_behind, is_current
+from tallystick.db.roles import ONLY_ADDED, changeable
 from tallystick.db.session import open_engine
 from tallystick.db.tables import metadata
 from tallystick.doctor.findings import Finding, failed, ok, skipped, warning
@@ -36,7 +37,6 @@ SELECT t.name FROM unnest(CAST(:tables AS text[])) AS t (name)
    AND NOT (has_table_privilege(t.name, 'SELECT') AND has_table_privilege(t.name, 'INSERT')
             AND (t.name = ANY(CAST(:only_added AS text[])) OR has_table_privilege(t.name, 'UPDATE')))
 """)
-_ONLY_ADDED: Final = ["effect_dates", "event_attempts", "ledger_entries", "ledger_transactions"]
 
 
 async def examine_database(settings: Settings) -> list[Finding]:
@@ -97,15 +97,21 @@ async def _migrations(engine: AsyncEngine) -> Finding:
 
 
 async def _privileges(connection: AsyncConnection) -> Finding:
-    parameters = {"tables": sorted(metadata.tables), "only_added": _ONLY_ADDED}
+    parameters = {"tables": sorted(metadata.tables), "only_added": sorted(ONLY_ADDED)}
     missing = list((await connection.execute(_PRIVILEGES, parameters)).scalars())
     if missing:
         return failed(
             "privileges",
             f"the user may not read and write {', '.join(missing)}",
-            "GRANT SELECT, INSERT, UPDATE, DELETE on all tables to the user of DATABASE_URL",
+            "run 'tallystick migrate' with the owner's DATABASE_OWNER_URL, which grants them",
         )
-    return ok("privileges", "the user may read and write all tables")
+    if too_much := await changeable(connection):
+        return warning(
+            "privileges",
+            f"the user could switch off what protects {', '.join(too_much)}",
+            "let another role own the tables: see 'Two roles' in docs/operations.md",
+        )
+    return ok("privileges", "the user may read and write all tables, and only add to the ledger")
 
 
 async def examine_redis(settings: Settings) -> list[Finding]:

@@ -38,6 +38,8 @@ from tallystick.errors import ConfigurationError
 PORT = 5432  # only part of the socket's name: nothing listens on TCP
 SOCKET_NAME = f".s.PGSQL.{PORT}"
 SUPERUSER = "tallystick"
+SERVICE = "tallystick_service"
+"""The role that the API and the worker connect as: it owns nothing, and can only add to the ledger."""
 _POINTER = "postgres.location"
 _BACK_POINTER = "data-directory"
 # Code point order, and the same on every machine and after every upgrade of its C library.

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from tallystick.api.keys import SCOPES, create_key, is_live
 from tallystick.db import migrate
-from tallystick.db.session import open_engine
+from tallystick.db.session import open_engine, service_role
 from tallystick.embedded.credentials import Credentials
 from tallystick.errors import ConfigurationError
 from tallystick.events.catalog import EVENTS
@@ -40,9 +40,13 @@ async def refuse_a_ledger_in_use(settings: Settings) -> None:
 
 async def prepare(settings: Settings, credentials: Credentials) -> str:
     """Migrate, and make sure of an API key for this installation's owner."""
-    engine = open_engine(settings, patient=True)
+    owner = open_engine(settings, owner=True)
     try:
-        await migrate.upgrade(engine)
+        await migrate.upgrade(owner, service=service_role(settings))
+    finally:
+        await owner.dispose()
+    engine = open_engine(settings)
+    try:
         async with engine.begin() as connection:
             known = credentials.read("api_key")
             if known and await is_live(connection, known):

@@ -13,7 +13,16 @@ from typing import Self
 from urllib.parse import quote
 
 from tallystick.embedded import places
-from tallystick.embedded.cluster import PORT, SUPERUSER, Cluster, clear_leftovers, erase, initialise, settle
+from tallystick.embedded.cluster import (
+    PORT,
+    SERVICE,
+    SUPERUSER,
+    Cluster,
+    clear_leftovers,
+    erase,
+    initialise,
+    settle,
+)
 from tallystick.embedded.processes import (
     POLL_SECONDS,
     PROGRESS_SECONDS,
@@ -164,10 +173,10 @@ class EmbeddedPostgres:
         finally:
             self._lock.release()
 
-    def url(self, database: str = "tallystick") -> str:
+    def url(self, database: str = "tallystick", *, role: str = SUPERUSER) -> str:
         """The libpq URL of a database, created if missing (asked of the server once a start).
 
-        ``postgresql://tallystick@/DATABASE?host=SOCKET_FOLDER&port=5432``: no password, the folder is 0700.
+        ``postgresql://ROLE@/DATABASE?host=SOCKET_FOLDER&port=5432``: no password, the folder is 0700.
         Good for asyncpg, for libpq, and with ``postgresql+asyncpg`` for SQLAlchemy. The port is part of the
         socket's name, and named so that PGPORT in the environment cannot change it.
         """
@@ -178,7 +187,7 @@ class EmbeddedPostgres:
             self._create(cluster, database)
             self._databases.add(database)
         host = quote(str(cluster.sockets), safe="/")
-        return f"postgresql://{SUPERUSER}@/{quote(database, safe='')}?host={host}&port={PORT}"
+        return f"postgresql://{role}@/{quote(database, safe='')}?host={host}&port={PORT}"
 
     def _settled(self) -> Cluster:
         if self._cluster is None:
@@ -250,6 +259,8 @@ class EmbeddedPostgres:
         statement = (
             "SELECT format('CREATE DATABASE %I', :'name')"
             " WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \\gexec\n"
+            f"SELECT 'CREATE ROLE {SERVICE} LOGIN'"
+            f" WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{SERVICE}') \\gexec\n"
         )
         flags = ["-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-v", f"name={database}"]
         done = run([cluster.programs / "psql", *flags, *connection], stdin=statement)

@@ -21,6 +21,7 @@ from typing import Final, TypeVar
 
 import httpx
 
+from tallystick.embedded.cluster import SERVICE
 from tallystick.embedded.credentials import Credentials
 from tallystick.embedded.installation import (
     SANDBOX_KEY,
@@ -119,6 +120,8 @@ class Stack:
             )
         settings = load_settings(self._environment)
         api_key = self._step("Database schema", lambda: asyncio.run(prepare(settings, credentials)))
+        for name in ("DATABASE_OWNER_URL", "DATABASE_OWNER_URL_FILE"):  # not for those who only add
+            self._environment.pop(name, None)
         self._part("api", ["serve"], api)
         self._part("worker", ["worker"], None)
         self._step("API and worker", lambda: self._wait_for(f"{api_url}/readyz", "api"))
@@ -188,7 +191,8 @@ class Stack:
         if not given("database_url", self.environ):
             postgres = self._postgres = EmbeddedPostgres(self.data_dir, on_progress=self.on_progress)
             self._step("PostgreSQL", postgres.start)
-            self._environment["DATABASE_URL"] = postgres.url()
+            self._environment["DATABASE_URL"] = postgres.url(role=SERVICE)
+            self._environment["DATABASE_OWNER_URL"] = postgres.url()
         if not given("redis_url", self.environ):
             valkey = self._valkey = EmbeddedValkey(self.data_dir, on_progress=self.on_progress)
             self._step("Valkey", valkey.start)

@@ -19,7 +19,7 @@ from tests.conftest import Databases
 from tests.integration.api.conftest import SECRETS, Face, open_face
 from tests.integration.api.test_health import alone
 from tests.pipeline_support import attempts_of
-from tests.road import Road
+from tests.road import Road, owner_engine
 
 from tallystick.api.description import error_kinds
 from tallystick.embedded import EmbeddedValkey
@@ -42,7 +42,7 @@ async def face(databases: Databases, valkey: EmbeddedValkey) -> AsyncIterator[Fa
 
 async def internal_error(face: Face) -> Answer:
     async def rename(old: str, new: str) -> None:
-        async with face.app.engine.begin() as connection:
+        async with owner_engine(face.app.settings.database_url) as owner, owner.begin() as connection:
             await connection.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
 
     await rename("refunds", "elsewhere")

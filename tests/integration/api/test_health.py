@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import text
 from tests.integration.api.conftest import Face, open_face
 from tests.integration.api.test_refusals import assert_problem
+from tests.road import owner_engine
 
 from tallystick.api.server import create_app
 from tallystick.app import open_app
@@ -90,7 +91,7 @@ async def test_redis_away_is_no_reason_to_take_no_requests(face: Face) -> None:
 
 
 async def test_an_old_schema_is_not_ready(face: Face) -> None:
-    async with face.app.engine.begin() as connection:
+    async with owner_engine(face.app.settings.database_url) as owner, owner.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = 'older'"))
     answer = await face.http.get("/readyz")
     assert answer.status_code == 503

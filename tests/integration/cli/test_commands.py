@@ -21,6 +21,7 @@ from tests.road import Road
 from tallystick.api.ledger_bodies import TrialBalance
 from tallystick.cli import run
 from tallystick.embedded import EmbeddedPostgres
+from tallystick.embedded.cluster import SERVICE, SUPERUSER
 from tallystick.ledger.seals import horizon, seal
 from tallystick.monitoring import logging
 
@@ -36,7 +37,7 @@ class Ended:
 
 def tallystick(*arguments: str, **env: str) -> Ended:
     """Run a command in this process, with nothing of ours in the environment but ``env``."""
-    ours = ("TALLYSTICK_", "STRIPE_", "DATABASE_URL", "REDIS_URL")
+    ours = ("TALLYSTICK_", "STRIPE_", "DATABASE_", "REDIS_URL")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     out, err, code = io.StringIO(), io.StringIO(), 0
     with (
@@ -136,6 +137,17 @@ def test_migrate_makes_the_schema_and_can_be_repeated(postgres: EmbeddedPostgres
         assert tallystick("migrate", DATABASE_URL=url).returncode == 0
     assert answered("keys", "list", DATABASE_URL=url) == {"data": []}
     assert tallystick("events", "list", "--status", "dead", DATABASE_URL=url).stdout == "Events: none.\n"
+
+
+def test_the_owner_migrates_and_the_service_is_given_its_rights(postgres: EmbeddedPostgres) -> None:
+    service, owner = (postgres.url("migrate_as_owner", role=role) for role in (SERVICE, SUPERUSER))
+    alone = tallystick("migrate", DATABASE_URL=service)
+    assert (alone.returncode, "DATABASE_OWNER_URL" in alone.stderr) == (1, True)
+    assert tallystick("migrate", DATABASE_URL=service, DATABASE_OWNER_URL=owner).returncode == 0
+    assert answered("keys", "list", DATABASE_URL=service) == {"data": []}
+    nobody = service.replace(SERVICE, "nobody_here")
+    unknown = tallystick("migrate", DATABASE_URL=nobody, DATABASE_OWNER_URL=owner)
+    assert (unknown.returncode, "CREATE ROLE" in unknown.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,7 @@ async def test_a_schema_that_is_behind_and_a_user_without_rights(
         await connection.execute(text("DROP ROLE IF EXISTS clerk"))
         await connection.execute(text("CREATE ROLE clerk LOGIN"))
         await connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO clerk"))
-    url = database_url.replace("tallystick@", "clerk@", 1)
+    url = database_url.replace("tallystick_service@", "clerk@", 1)
     try:
         found = await patient.findings(DATABASE_URL=url)
     finally:
