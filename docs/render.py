@@ -25,8 +25,8 @@ from tallystick.api.documents import build_api
 from tallystick.api.routing import SCOPE
 from tallystick.app import open_app
 from tallystick.cli import build
-from tallystick.events.balance_transactions import COUNTER_ACCOUNTS
 from tallystick.events.catalog import EVENTS
+from tallystick.events.posting_table import FEE_ACCOUNTS, IN_SUSPENSE, POSTING_TABLE
 from tallystick.ledger import chart
 from tallystick.outbox.notices import NOTICES
 from tallystick.sandbox import control
@@ -96,13 +96,24 @@ def event_types() -> str:
 
 
 def balance_transactions() -> str:
-    """Accounts, each with the kinds of balance transaction that post against it."""
-    by_account: dict[str, list[str]] = {}
-    for kind, account in COUNTER_ACCOUNTS.items():
-        by_account.setdefault(account, []).append(kind)
-    rows = [(", ".join(map(_code, kinds)), _code(account)) for account, kinds in by_account.items()]
-    rows.append(("anything else", _code(chart.SUSPENSE)))
-    return _table(("reporting category or type", "account on the other side"), rows)
+    """The posting table: kinds of balance transaction and the account that takes their amount."""
+    rows = [(rule.meaning, ", ".join(map(_code, rule.kinds)), _code(rule.account)) for rule in POSTING_TABLE]
+    rows.append(("a reason that is not known yet", "anything else", _code(chart.SUSPENSE)))
+    return _table(("what it is", "reporting categories and types", "account on the other side"), rows)
+
+
+def in_suspense() -> str:
+    """What Stripe names and the posting table leaves out on purpose."""
+    return _table(
+        ("category or type", "why it is in no row"), ((_code(k), why) for k, why in IN_SUSPENSE.items())
+    )
+
+
+def fee_lines() -> str:
+    """Where the lines of a fee are posted."""
+    rows = [(_code(kind), _code(account)) for kind, account in FEE_ACCOUNTS.items()]
+    rows.append(("anything else, and what the lines leave out", _code(chart.SUSPENSE)))
+    return _table(("type of the line", "account"), rows)
 
 
 def permissions() -> str:
@@ -220,6 +231,8 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "event-types": event_types,
     "notices": notices,
     "balance-transactions": balance_transactions,
+    "fee-lines": fee_lines,
+    "in-suspense": in_suspense,
     "permissions": permissions,
     "errors": error_codes,
     "routes": routes,

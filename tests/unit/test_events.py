@@ -195,7 +195,7 @@ def test_a_disputes_fee_is_a_dispute_fee() -> None:
     }
 
 
-@pytest.mark.parametrize("kind", ["a_type_of_tomorrow", "issuing_transaction", "climate_order_purchase"])
+@pytest.mark.parametrize("kind", ["a_type_of_tomorrow", "tax_fund"])
 def test_what_has_no_rule_goes_to_suspense(kind: str) -> None:
     body = transaction(type=kind, reporting_category=kind, fee=0, net=1000, fee_details=[])
     [posted] = legs(balance_transaction_effects(body)).values()

@@ -2,16 +2,16 @@
 
 ``balance_transaction:TXN``: debit our balance at Stripe by the net, debit a fee account for each fee line,
 credit the counter account by the amount; a negative amount swaps the sides. The counter account is chosen
-by reporting category, then by type. A type that is in no row goes to suspense: posted, never dropped.
+by the posting table. What is in none of its rows goes to suspense: posted, never dropped.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from tallystick.events.charges import Capture, charge_effects
 from tallystick.events.payouts import payout_postings
+from tallystick.events.posting_table import FEE_ACCOUNTS, PostingRule, posting_rule
 from tallystick.events.refunds import refund_effects
 from tallystick.events.spec import NO_EFFECTS, Effects, moment
 from tallystick.events.topups import topup_postings
@@ -23,49 +23,6 @@ from tallystick.stripe_gateway.balance_payloads import BalanceTransaction, FeeDe
 from tallystick.stripe_gateway.billing_payloads import Payout
 from tallystick.stripe_gateway.fields import JsonObject
 from tallystick.stripe_gateway.payloads import Charge, Refund
-
-COUNTER_ACCOUNTS: Final[dict[str, str]] = {
-    "charge": chart.CLEARING,
-    "charge_failure": chart.CLEARING,
-    "payment": chart.CLEARING,
-    "refund": chart.CLEARING,
-    "payment_refund": chart.CLEARING,
-    "refund_failure": chart.CLEARING,
-    "payment_failure_refund": chart.CLEARING,
-    "partial_capture_reversal": chart.CLEARING,
-    "payment_reversal": chart.CLEARING,
-    "dispute": chart.DISPUTED,
-    "dispute_reversal": chart.DISPUTED,
-    "payout": chart.PAYOUTS_IN_TRANSIT,
-    "payout_reversal": chart.PAYOUTS_IN_TRANSIT,
-    "payout_failure": chart.PAYOUTS_IN_TRANSIT,
-    "payout_cancel": chart.PAYOUTS_IN_TRANSIT,
-    "topup": chart.TOPUPS_IN_TRANSIT,
-    "topup_reversal": chart.TOPUPS_IN_TRANSIT,
-    "stripe_fee": chart.STRIPE_FEES,
-    "fee": chart.STRIPE_FEES,
-    "network_cost": chart.STRIPE_FEES,
-    "tax_fee": chart.INPUT_TAX,
-    "tax": chart.INPUT_TAX,
-    "reserve_transaction": chart.HELD,
-    "reserved_funds": chart.HELD,
-    "reserve_hold": chart.HELD,
-    "reserve_release": chart.HELD,
-    "risk_reserved_funds": chart.HELD,
-    "payment_network_reserve_hold": chart.HELD,
-    "payment_network_reserve_release": chart.HELD,
-    "payout_minimum_balance_hold": chart.HELD,
-    "payout_minimum_balance_release": chart.HELD,
-    "unreconciled_customer_funds": chart.CUSTOMER_CASH,
-}
-"""Reporting category or type of a balance transaction → the account on its other side."""
-
-_FEE_ACCOUNTS: Final[dict[str, str]] = {
-    "stripe_fee": chart.STRIPE_FEES,
-    "payment_method_passthrough_fee": chart.STRIPE_FEES,
-    "tax": chart.INPUT_TAX,
-    "application_fee": chart.APPLICATION_FEES,
-}
 
 
 def balance_transaction_effects(body: JsonObject) -> Effects:
@@ -79,6 +36,7 @@ def balance_transaction_effects(body: JsonObject) -> Effects:
         occurred_at=moment(txn.created),
         source=txn.id,
         payment_id=_payment_of(txn.source_object),
+        rule_version=_rule_of(txn).version,
     )
     return Effects(transactions=transactions(transaction, _sale_of_one_capture(txn, transaction))) + (
         _source_effects(txn)
@@ -86,32 +44,54 @@ def balance_transaction_effects(body: JsonObject) -> Effects:
 
 
 def counter_account(txn: BalanceTransaction) -> str:
-    """The account on the other side: by reporting category, then by type, else suspense."""
-    found = COUNTER_ACCOUNTS.get(txn.reporting_category) or COUNTER_ACCOUNTS.get(txn.type, chart.SUSPENSE)
+    """The account on the other side, by the posting table; one of several captures has none between."""
+    found = _rule_of(txn).account
     if found == chart.CLEARING and _is_multicapture(txn.source_object):
         return chart.UNAPPLIED
     return found
 
 
+def _rule_of(txn: BalanceTransaction) -> PostingRule:
+    return posting_rule(txn.reporting_category, txn.type)
+
+
 def _own_side(txn: BalanceTransaction) -> list[LedgerEntry]:
-    is_dispute = COUNTER_ACCOUNTS.get(txn.reporting_category) == chart.DISPUTED
+    is_dispute = _rule_of(txn).account == chart.DISPUTED
     legs = [debit(chart.stripe_balance(txn.balance_type), txn.net, txn.currency)]
-    for line in txn.fee_details or _undetailed_fee(txn):
-        account = _FEE_ACCOUNTS.get(line.type, chart.SUSPENSE)
+    for line in _fee_lines(txn):
+        account = FEE_ACCOUNTS.get(line.type, chart.SUSPENSE)
         if is_dispute and account == chart.STRIPE_FEES:
             account = chart.DISPUTE_FEES
         legs.append(debit(account, line.amount, line.currency))
     return legs
 
 
-def _undetailed_fee(txn: BalanceTransaction) -> tuple[FeeDetail, ...]:
-    return (FeeDetail("stripe_fee", txn.fee, txn.currency),) if txn.fee else ()
+def _fee_lines(txn: BalanceTransaction) -> list[FeeDetail]:
+    """The lines of the fee, which come to the whole of it: what they leave out is a line for suspense.
+
+    The fee is in the transaction's currency; a line in another one cannot be a part of it. Without any line
+    it is Stripe's own.
+    """
+    lines = [line for line in txn.fee_details if line.currency == txn.currency]
+    rest = txn.fee - sum(line.amount for line in lines)
+    if rest:
+        lines.append(FeeDetail("not itemised" if txn.fee_details else "stripe_fee", rest, txn.currency))
+    return lines
+
+
+_IN_THE_SOURCES_CURRENCY = (
+    chart.CLEARING,
+    chart.UNAPPLIED,
+    chart.PAYOUTS_IN_TRANSIT,
+    chart.TOPUPS_IN_TRANSIT,
+)
+"""Accounts on which the source itself posts the other side, in its own currency."""
 
 
 def _counter_side(txn: BalanceTransaction) -> list[LedgerEntry]:
     """The counter leg, in the source's own currency where the two differ, through ``equity:fx``."""
     account = counter_account(txn)
-    presentment = _presentment(txn) if account in (chart.CLEARING, chart.UNAPPLIED) else None
+    presentment = _presentment(txn) if account in _IN_THE_SOURCES_CURRENCY else None
     if presentment is None or presentment[1] == txn.currency:
         return [credit(account, txn.amount, txn.currency)]
     amount, currency = presentment
@@ -135,6 +115,12 @@ def _presentment(txn: BalanceTransaction) -> tuple[int, str] | None:
         case "refund":
             refund = Refund.read(source)
             return sign * refund.amount, refund.currency
+        case "payout":
+            payout = Payout.read(source)  # of a negative amount, it takes from the bank
+            return sign * abs(payout.amount), payout.currency
+        case "topup":
+            topup = Topup.read(source)
+            return sign * topup.amount, topup.currency
         case _:
             return None
 

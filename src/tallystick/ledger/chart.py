@@ -18,26 +18,44 @@ PAYOUTS_IN_TRANSIT: Final = "assets:stripe:payouts_in_transit"
 TOPUPS_IN_TRANSIT: Final = "assets:stripe:topups_in_transit"
 DISPUTED: Final = "assets:stripe:disputed"
 HELD: Final = "assets:stripe:held"
+ADVANCES: Final = "assets:stripe:advances"
+"""The two sides of a changed settlement date; drains to zero."""
+BALANCE_TRANSFERS: Final = "assets:stripe:balance_transfers"
+"""Between two of Stripe's balances; drains to zero."""
 BANK: Final = "assets:bank"
 RECEIVABLE_RETURNED: Final = "assets:receivable_returned"
 """Bank debits that were returned late: owed again."""
 INPUT_TAX: Final = "assets:input_tax"
 """Tax on Stripe's fees."""
+WITHHELD_TAX: Final = "assets:withheld_tax"
+"""Income tax that Stripe withheld and that a tax office credits."""
 UNAPPLIED: Final = "liabilities:unapplied"
 """Money that moved and is not yet applied to a sale, an invoice or a credit note."""
 TAX_PAYABLE: Final = "liabilities:tax_payable"
 CUSTOMER_CASH: Final = "liabilities:customer_cash"
+FINANCING: Final = "liabilities:financing"
+"""Loans of Stripe Capital's, and receivables that were sold before they were paid."""
 FX: Final = "equity:fx"
 """Holds the two sides of a currency conversion."""
 REVENUE_PAYMENTS: Final = "revenue:payments"
 REVENUE_SHIPPING: Final = "revenue:shipping"
 REVENUE_REFUNDS: Final = "revenue:refunds"
+TRANSFERS: Final = "revenue:transfers"
+"""What a platform passes on to connected accounts: contra-revenue, as an agent shows it."""
+APPLICATION_FEES_EARNED: Final = "revenue:application_fees"
+"""What a platform earns by its fees."""
 FX_GAINS: Final = "revenue:fx_gains"
 FX_LOSSES: Final = "expenses:fx_losses"
 STRIPE_FEES: Final = "expenses:stripe_fees"
 DISPUTE_FEES: Final = "expenses:dispute_fees"
 DISPUTE_LOSSES: Final = "expenses:dispute_losses"
 APPLICATION_FEES: Final = "expenses:application_fees"
+"""What a platform charges us."""
+CONNECT_LOSSES: Final = "expenses:connect_losses"
+"""Negative balances of connected accounts that the platform covered."""
+ISSUING: Final = "expenses:issuing"
+"""Purchases with issued cards, to be told apart by their receipts."""
+CLIMATE: Final = "expenses:climate"
 SUSPENSE: Final = "suspense:stripe"
 """Moved for a reason that is not known yet: posted, alerted, never dropped."""
 
@@ -88,7 +106,9 @@ _ROOT_TYPES: Final = {
     "revenue": AccountType.REVENUE,
     "expenses": AccountType.EXPENSE,
 }
-_CONTRA: Final = frozenset({"revenue:refunds", "revenue:credit_notes", "revenue:discounts"})
+_CONTRA: Final = frozenset(
+    {"revenue:refunds", "revenue:credit_notes", "revenue:discounts", "revenue:transfers"}
+)
 _NAME: Final = re.compile(r"[a-z]+(:[a-z0-9_]+)+")
 
 
