@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.db.session import open_engine
 from tallystick.ledger import seals
+from tallystick.ledger.balances import balance_at
 from tallystick.ledger.book import Book
 from tallystick.ledger.entries import LedgerTransaction, credit, debit, post
 from tallystick.ledger.seals import horizon, list_seals, seal
-from tallystick.ledger.sums import balance_at
 from tallystick.ledger.verification import Fault, verify
 from tallystick.settings import load_settings
 

@@ -11,7 +11,7 @@ from tallystick.api.keys import Scope
 from tallystick.api.routing import guarded_router, json_answer, needs
 from tallystick.app import App
 from tallystick.db.session import autocommit
-from tallystick.ledger.statements import totals, trial_balance
+from tallystick.ledger.balances import totals, trial_balance
 
 
 def ledger_routes(app: App, gate: Gate) -> APIRouter:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from tallystick.api.choices import Direction
-from tallystick.ledger.statements import PostedTransaction
+from tallystick.ledger.history import PostedTransaction
 
 
 class LedgerEntry(BaseModel):

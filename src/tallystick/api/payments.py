@@ -28,7 +28,7 @@ from tallystick.errors import (
     UnknownCurrencyRequestError,
 )
 from tallystick.idempotency import Claim
-from tallystick.ledger.statements import transactions_of_payments
+from tallystick.ledger.history import transactions_of_payments
 from tallystick.payments import commands, creating, reading, refunding
 from tallystick.payments.disputes import disputes_of
 from tallystick.payments.outcomes import PaymentDeclinedError

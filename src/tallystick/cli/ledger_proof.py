@@ -14,9 +14,8 @@ from tallystick.cli.database import with_engine
 from tallystick.cli.event_views import clock
 from tallystick.cli.output import Json, amount, err, out, print_json, show
 from tallystick.cli.times import Moment
+from tallystick.ledger.balances import AccountBalance, balance_at
 from tallystick.ledger.seals import Seal, list_seals
-from tallystick.ledger.statements import AccountBalance
-from tallystick.ledger.sums import balance_at
 from tallystick.ledger.verification import Verdict
 from tallystick.ledger.verification import verify as check
 

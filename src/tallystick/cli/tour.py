@@ -15,8 +15,8 @@ from tallystick.cli.ledger import trial_balance_table
 from tallystick.cli.output import err
 from tallystick.embedded.installation import SANDBOX_KEY
 from tallystick.errors import ConfigurationError
+from tallystick.ledger.balances import AccountBalance
 from tallystick.ledger.chart import AccountType
-from tallystick.ledger.statements import AccountBalance
 
 _PATIENCE_S: Final = 30.0
 _POLL_S: Final = 0.05

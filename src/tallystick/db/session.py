@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from sqlalchemy import URL, event, make_url
@@ -88,6 +89,14 @@ def service_role(settings: Settings) -> str | None:
 def autocommit(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConnection]:
     """A connection on which each statement is a transaction of its own: one round trip instead of three."""
     return engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+
+
+@asynccontextmanager
+async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection on which all that is read was committed at one moment, and that cannot write."""
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        yield connection
 
 
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:

@@ -97,6 +97,10 @@ class AccountType(StrEnum):
         debit_types = (AccountType.ASSET, AccountType.EXPENSE, AccountType.CONTRA_REVENUE)
         return "debit" if self in debit_types else "credit"
 
+    def signed(self, net: int) -> int:
+        """Debits less credits as the account counts them: positive on its normal side."""
+        return net if self.normal_balance == "debit" else -net
+
 
 _ROOT_TYPES: Final = {
     "assets": AccountType.ASSET,

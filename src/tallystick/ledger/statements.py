@@ -1,8 +1,13 @@
-"""Reads the ledger: the trial balance, and the transactions of a payment."""
+"""The statement of an account: its entries in order of time, with the balance after each.
+
+The order is that of the facts, then of the postings: the earliest time heard, the transaction's id, the
+entry's position. A page costs the same wherever it lies and whatever the account holds: the spans
+(``sums.py``) say where its entries are. What is not sealed yet is read beside them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -10,122 +15,180 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tallystick.db.cursors import cursor_at, read_cursor
+from tallystick.errors import InvalidRequestError
+from tallystick.ledger.balances import BEGINNING, EVER, TICK, Account, before, find_account, sums_at
 from tallystick.ledger.chart import AccountType
 from tallystick.ledger.entries import direction_word
+from tallystick.ledger.sums import ALL_DATES, SEALED, occurred
+
+_NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+_MORE_SPANS: Final = 8
+"""Read beyond as many spans as there are lines on a page: some hold only what is before it."""
+
+# Up to when the next spans hold a page: read all that meets it, and nothing of the page is missing.
+_REACH: Final = text("""
+WITH ahead AS (
+  SELECT last_at, sum(CASE WHEN first_at > :since THEN entries ELSE 0 END)
+                    OVER (ORDER BY last_at ROWS UNBOUNDED PRECEDING) AS filled
+    FROM (SELECT first_at, last_at, entries FROM entry_spans
+           WHERE account_id = :account AND last_at >= :since ORDER BY last_at LIMIT :spans) AS next
+)
+SELECT coalesce(min(last_at) FILTER (WHERE filled >= CAST(:lines AS bigint)),
+                CASE WHEN count(*) = :spans THEN max(last_at) END)
+  FROM ahead
+""")
+
+_LINES: Final = text(f"""
+WITH {SEALED}, found AS (
+  SELECT l.*
+    FROM sealed s, entry_spans u
+   CROSS JOIN LATERAL (
+     SELECT t.id, {occurred("s.last_date_id")} AS at, e.position, e.direction, e.amount
+       FROM ledger_entries e JOIN ledger_transactions t ON t.id = e.transaction_id
+      WHERE e.transaction_id BETWEEN u.first_id AND u.last_id AND e.account_id = u.account_id
+        AND t.id BETWEEN u.first_id AND u.last_id AND t.id NOT IN (SELECT r.id FROM redated r)
+     OFFSET 0) AS l
+   WHERE u.account_id = :account AND u.first_at <= :until AND u.last_at >= :since AND u.entries > 0
+     AND u.last_at < date_trunc('hour', CAST(:until AS timestamptz), 'UTC') + interval '1 hour'
+     AND l.at >= u.hour AND l.at < u.hour + interval '1 hour'
+  UNION ALL
+  SELECT t.id, {occurred(ALL_DATES)}, e.position, e.direction, e.amount
+    FROM sealed s, ledger_transactions t JOIN ledger_entries e ON e.transaction_id = t.id
+   WHERE t.id > s.last_id AND e.account_id = :account
+  UNION ALL
+  SELECT t.id, {occurred(ALL_DATES)}, e.position, e.direction, e.amount
+    FROM redated r JOIN ledger_transactions t ON t.id = r.id JOIN ledger_entries e ON e.transaction_id = r.id
+   WHERE e.account_id = :account
+), summed AS (
+  SELECT f.*, CAST(sum(f.direction * f.amount) OVER (ORDER BY f.at, f.id, f.position) AS bigint) AS net
+    FROM found f WHERE f.at BETWEEN :since AND :until
+), page AS (
+  SELECT * FROM summed f
+   WHERE (f.at, f.id, f.position)
+       > (CAST(:since AS timestamptz), CAST(:after_id AS bigint), CAST(:after_position AS bigint))
+   ORDER BY f.at, f.id, f.position LIMIT :lines
+)
+SELECT p.id, p.at, p.position, p.direction, p.amount, p.net, t.effect_key, t.kind, t.description, t.source,
+       t.payment_id, t.posted_at
+  FROM page p JOIN ledger_transactions t ON t.id = p.id ORDER BY p.at, p.id, p.position
+""")
 
 
 @dataclass(frozen=True, slots=True)
-class AccountBalance:
-    """One line of the trial balance; ``debits`` and ``credits`` are sums in minor units.
+class StatementLine:
+    """An entry of the account; ``balance`` is what stood on it after this one, by its normal balance."""
 
-    ``balance`` is positive on the account's normal side.
+    transaction_id: int
+    position: int
+    effect_key: str
+    kind: str
+    description: str
+    source: str
+    payment: str | None
+    occurred_at: datetime
+    posted_at: datetime
+    direction: str
+    amount: int
+    balance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A page of an account's statement, oldest line first; amounts in minor units.
+
+    ``opening_balance`` and ``closing_balance`` are those of the whole period, from ``since`` on and ending
+    before ``until``. ``next_cursor`` is None on the last page.
     """
 
     account: str
     type: AccountType
     currency: str
-    debits: int
-    credits: int
-
-    @property
-    def balance(self) -> int:
-        """What stands on the account, by its normal balance."""
-        net = self.debits - self.credits
-        return net if self.type.normal_balance == "debit" else -net
+    since: datetime | None
+    until: datetime | None
+    opening_balance: int
+    closing_balance: int
+    lines: list[StatementLine]
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class CurrencyTotal:
-    """The foot of a trial balance: the accounts' balances in a currency, those on either side summed up."""
+class _Place:
+    """After which entry to go on."""
 
-    currency: str
-    debit: int
-    credit: int
-
-    @property
-    def balanced(self) -> bool:
-        """Whether the two sides are equal, as they are in books that balance."""
-        return self.debit == self.credit
+    at: datetime
+    transaction_id: int = 0
+    position: int = 0
 
 
-_TRIAL_BALANCE: Final = text("""
-SELECT a.name, a.type, a.currency, b.debits, b.credits
-  FROM account_balances b JOIN ledger_accounts a ON a.id = b.account_id
- ORDER BY a.currency, a.name
-""")
+async def read_statement(
+    connection: AsyncConnection,
+    account: str,
+    currency: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 100,
+    cursor: str | None = None,
+) -> Statement:
+    """A page of at most ``limit`` lines, after ``cursor``; wants one snapshot.
 
-_OF_PAYMENTS: Final = text("""
-SELECT t.id, t.effect_key, t.kind, t.description, t.source, t.posted_at,
-       least(t.occurred_at, (SELECT min(d.occurred_at) FROM effect_dates d WHERE d.transaction_id = t.id))
-         AS occurred_at,
-       a.name AS account, e.direction, e.amount, e.currency
-  FROM ledger_transactions t
-  JOIN ledger_entries e ON e.transaction_id = t.id
-  JOIN ledger_accounts a ON a.id = e.account_id
- WHERE t.payment_id = ANY(CAST(:payments AS text[]))
- ORDER BY t.id, e.position
-""")
-
-
-async def trial_balance(connection: AsyncConnection) -> list[AccountBalance]:
-    """Every account that has entries, by currency and name."""
-    rows = await connection.execute(_TRIAL_BALANCE)
-    return [
-        AccountBalance(row.name, AccountType(row.type), row.currency, row.debits, row.credits) for row in rows
-    ]
-
-
-def totals(lines: Iterable[AccountBalance]) -> list[CurrencyTotal]:
-    """The foot of a trial balance: for each currency the sums of its debit and of its credit balances."""
-    nets: dict[str, list[int]] = {}
-    for line in lines:
-        nets.setdefault(line.currency, []).append(line.debits - line.credits)
-    return [
-        CurrencyTotal(code, sum(net for net in found if net > 0), -sum(net for net in found if net < 0))
-        for code, found in sorted(nets.items())
-    ]
+    Raises NotFoundError, and InvalidRequestError when the cursor is none of ours.
+    """
+    found = await find_account(connection, account, currency)
+    start = max(since or BEGINNING, BEGINNING)
+    end = before(until or EVER)
+    place = _read_place(cursor) if cursor is not None else _Place(start)
+    place = place if place.at >= start else _Place(start)
+    opening, closing = await sums_at(connection, [(found, before(start)), (found, end)])
+    lines = await _lines(connection, found, place, end, limit + 1)
+    more = len(lines) > limit
+    return Statement(
+        found.name,
+        found.type,
+        found.currency,
+        since,
+        until,
+        found.type.signed(opening[0] - opening[1]),
+        found.type.signed(closing[0] - closing[1]),
+        lines[:limit],
+        _cursor_of(lines[limit - 1]) if more else None,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class PostedEntry:
-    """A leg as it stands in the ledger; ``amount`` in minor units, ``direction`` debit or credit."""
-
-    account: str
-    direction: str
-    amount: int
-    currency: str
-
-
-@dataclass(frozen=True, slots=True)
-class PostedTransaction:
-    """A ledger transaction as it stands, with its entries. ``occurred_at`` is the earliest that was heard."""
-
-    id: int
-    effect_key: str
-    kind: str
-    description: str
-    source: str
-    occurred_at: datetime
-    posted_at: datetime
-    entries: list[PostedEntry]
+async def _lines(
+    connection: AsyncConnection, account: Account, place: _Place, end: datetime, wanted: int
+) -> list[StatementLine]:
+    """The next lines from a place on, up to ``end``: fewer than wanted only where there are no more."""
+    lines: list[StatementLine] = []
+    while place.at <= end and len(lines) < wanted:
+        left = {"account": account.id, "since": place.at, "lines": wanted - len(lines)}
+        reach = (
+            await connection.execute(_REACH, {**left, "spans": wanted + _MORE_SPANS})
+        ).scalar_one_or_none()
+        until = end if reach is None else min(reach, end)
+        [(debits, credits_)] = await sums_at(connection, [(account, before(place.at))])
+        after = {"until": until, "after_id": place.transaction_id, "after_position": place.position}
+        rows = await connection.execute(_LINES, {**left, **after})
+        lines += [_line(row, account.type.signed(debits - credits_ + row.net)) for row in rows]
+        place = _Place(until + TICK)
+    return lines
 
 
-async def transactions_of_payments(
-    connection: AsyncConnection, payments: Sequence[str]
-) -> list[PostedTransaction]:
-    """The ledger transactions of the given payments (our ids), oldest posting first."""
-    rows = await connection.execute(_OF_PAYMENTS, {"payments": list(payments)})
-    found: dict[int, PostedTransaction] = {}
-    for row in rows:
-        header: Any = row
-        transaction = found.setdefault(
-            header.id,
-            PostedTransaction(
-                header.id, header.effect_key, header.kind, header.description, header.source,
-                header.occurred_at, header.posted_at, [],
-            ),
-        )  # fmt: skip
-        transaction.entries.append(
-            PostedEntry(row.account, direction_word(row.direction), row.amount, row.currency)
-        )
-    return list(found.values())
+def _line(row: Any, balance: int) -> StatementLine:
+    return StatementLine(
+        row.id, row.position, row.effect_key, row.kind, row.description, row.source, row.payment_id, row.at,
+        row.posted_at, direction_word(row.direction), row.amount, balance,
+    )  # fmt: skip
+
+
+def _cursor_of(line: StatementLine) -> str:
+    return cursor_at(line.occurred_at, f"{line.transaction_id}.{line.position}")
+
+
+def _read_place(cursor: str) -> _Place:
+    at, rest = read_cursor(cursor)
+    transaction_id, dot, position = rest.partition(".")
+    if not (dot and _NUMBER.fullmatch(transaction_id) and _NUMBER.fullmatch(position)):
+        raise InvalidRequestError("The cursor is not one that a statement gave.", param="cursor")
+    return _Place(at, int(transaction_id), int(position))

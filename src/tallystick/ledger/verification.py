@@ -5,8 +5,7 @@ Everything is read in one snapshot, so that writers do not disturb it, and hashe
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -14,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from tallystick.db.session import snapshot
 from tallystick.ledger.seals import BLOCK_HASH, DATE_LEAVES, GENESIS, LEAVES, unpack
 
 _SEALS: Final = text("""
@@ -49,8 +49,15 @@ SELECT a.name, a.currency, b.debits, b.credits, e.debits AS entry_debits, e.cred
  ORDER BY a.currency, a.name
 """)
 
+_KEPT: Final = (
+    "ledger_sums WHERE grain = 'day'",
+    "ledger_sums WHERE grain = 'hour'",
+    "entry_spans",
+)
+"""Where the sums of an account's sealed entries stand."""
+
 # Of an incremental check: the sums were made when the blocks were sealed, so only the tail is read.
-_SUMS: Final = text("""
+_SUMS: Final = """
 WITH tail AS (
   SELECT account_id, sum(amount) FILTER (WHERE direction = 1) AS debits,
          sum(amount) FILTER (WHERE direction = -1) AS credits
@@ -58,7 +65,7 @@ WITH tail AS (
    GROUP BY account_id
 ), sums AS (
   SELECT account_id, sum(debits) AS debits, sum(credits) AS credits
-    FROM ledger_sums WHERE grain = :grain GROUP BY account_id
+    FROM {kept} GROUP BY account_id
 )
 SELECT a.name, a.currency, b.debits, b.credits,
        coalesce(s.debits, 0) + coalesce(t.debits, 0) AS entry_debits,
@@ -68,7 +75,7 @@ SELECT a.name, a.currency, b.debits, b.credits,
  WHERE b.debits <> coalesce(s.debits, 0) + coalesce(t.debits, 0)
     OR b.credits <> coalesce(s.credits, 0) + coalesce(t.credits, 0)
  ORDER BY a.currency, a.name
-""")
+"""
 
 
 class Fault(StrEnum):
@@ -120,7 +127,8 @@ async def verify(engine: AsyncEngine, *, first: int = 1, watch: Watch = lambda _
     From a later block than the first it is incremental: what lies before is taken from its seals and sums.
     """
     findings: list[Finding] = []
-    async with _snapshot(engine) as connection:
+    async with snapshot(engine) as connection:
+        await connection.execute(text("SET LOCAL statement_timeout = 0"))
         before = (await connection.execute(_BEFORE, {"first": first})).first()
         previous = before.hash if before else GENESIS
         last_id, last_date_id = (before.last_id, before.last_date_id) if before else (0, 0)
@@ -137,14 +145,6 @@ async def verify(engine: AsyncEngine, *, first: int = 1, watch: Watch = lambda _
         findings += await _check_balances(connection, whole=first == 1)
     head = bytes(previous).hex() if seals or before else None
     return Verdict(tuple(findings), len(seals), entries, head)
-
-
-@asynccontextmanager
-async def _snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    async with engine.connect() as connection:
-        await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        await connection.execute(text("SET LOCAL statement_timeout = 0"))
-        yield connection
 
 
 async def _check_link(
@@ -203,8 +203,8 @@ def _differences(sealed: dict[int, bytes], found: dict[int, bytes]) -> dict[int,
 async def _check_balances(connection: AsyncConnection, *, whole: bool) -> list[Finding]:
     """Against all entries, or against the sums of what was sealed and the entries since."""
     rows = list(await connection.execute(_BALANCES)) if whole else []
-    for grain in ("day", "hour"):
-        rows += list(await connection.execute(_SUMS, {"grain": grain}))
+    for kept in _KEPT:
+        rows += list(await connection.execute(text(_SUMS.format(kept=kept))))
     details = {
         (row.name, row.currency): f"debits {row.debits}, of the entries {row.entry_debits or 0}; "
         f"credits {row.credits}, of the entries {row.entry_credits or 0}"

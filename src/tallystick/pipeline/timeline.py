@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tallystick.ledger.statements import PostedTransaction
+from tallystick.ledger.history import PostedTransaction
 from tallystick.payments.calls import ended_calls
 from tallystick.payments.dispute_reports import DisputeReport
 from tallystick.payments.reading import Payment

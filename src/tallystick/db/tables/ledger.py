@@ -129,3 +129,37 @@ ledger_sums = Table(
     Column("credits", BigInteger, nullable=False),
     one_of("grain", "day", "hour"),
 )
+
+# Where the sealed entries of an account lie: those of one hour, in one run of 256 transaction ids. An index
+# of PostgreSQL's own would be a hundred times as large, and in the way of every posting. See ledger/sums.py.
+entry_spans = Table(
+    "entry_spans",
+    metadata,
+    Column("account_id", Integer, ForeignKey("ledger_accounts.id"), primary_key=True),
+    at("hour", primary_key=True),
+    Column("run", BigInteger, primary_key=True),
+    at("first_at", nullable=False),
+    at("last_at", nullable=False),
+    Column("first_id", BigInteger, nullable=False),
+    Column("last_id", BigInteger, nullable=False),
+    Column("entries", Integer, nullable=False),
+    Column("debits", BigInteger, nullable=False),
+    Column("credits", BigInteger, nullable=False),
+    Index("ix_entry_spans_account_id_last_at", "account_id", "last_at"),
+)
+
+# The same of the ledger transactions of a kind.
+transaction_spans = Table(
+    "transaction_spans",
+    metadata,
+    Column("kind", Text(collation="C"), primary_key=True),
+    at("hour", primary_key=True),
+    Column("run", BigInteger, primary_key=True),
+    at("first_at", nullable=False),
+    at("last_at", nullable=False),
+    Column("first_id", BigInteger, nullable=False),
+    Column("last_id", BigInteger, nullable=False),
+    Column("transactions", Integer, nullable=False),
+    Index("ix_transaction_spans_first_at", "first_at"),
+    Index("ix_transaction_spans_kind_first_at", "kind", "first_at"),
+)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tallystick.ledger.balances import AccountBalance, CurrencyTotal, totals
 from tallystick.ledger.chart import AccountType
-from tallystick.ledger.statements import AccountBalance, CurrencyTotal, totals
 
 
 def line(account: str, kind: str, debits: int, credits_: int, currency: str = "eur") -> AccountBalance:
