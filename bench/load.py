@@ -19,9 +19,13 @@ Request = Callable[[int], bytes]
 
 @dataclass(slots=True)
 class Outcome:
-    """Seconds of each request, statuses, and the rate at which answers came."""
+    """Seconds of each request, statuses, and the rate at which answers came.
+
+    ``added`` are a request's seconds without those that the API says it waited for Stripe.
+    """
 
     seconds: list[float] = field(default_factory=list)
+    added: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     elapsed_s: float = 0.0
 
@@ -30,10 +34,17 @@ class Outcome:
         """Answers a second."""
         return len(self.seconds) / self.elapsed_s
 
-    def quantile_ms(self, share: float) -> float:
-        """The time below which ``share`` of the requests were answered, in milliseconds."""
-        ordered = sorted(self.seconds)
-        return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    def count(self, status: int, seconds: float, at_stripe_s: float) -> None:
+        """Note an answer."""
+        self.seconds.append(seconds)
+        self.added.append(seconds - at_stripe_s)
+        self.statuses[status] += 1
+
+
+def quantile_ms(seconds: list[float], share: float) -> float:
+    """The time below which ``share`` of the requests were answered, in milliseconds."""
+    ordered = sorted(seconds)
+    return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def http_post(url: str, path: str, headers: dict[str, str], body: bytes) -> bytes:
@@ -51,17 +62,19 @@ class Connections:
         self._host, self._port = parts.hostname, parts.port
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-    async def send(self, request: bytes) -> int:
-        """Send, read the whole answer, return its status."""
+    async def send(self, request: bytes) -> tuple[int, float]:
+        """Send, read the whole answer, return its status and the seconds that it waited for Stripe."""
         if self._idle:
             reader, writer = self._idle.pop()
         else:
             reader, writer = await asyncio.open_connection(self._host, self._port)
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
-        await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+        lower = head.lower()
+        await reader.readexactly(int(lower.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
         self._idle.append((reader, writer))
-        return int(head[9:12])
+        at_stripe = lower.partition(b"server-timing: stripe;dur=")[2].partition(b"\r\n")[0]
+        return int(head[9:12]), float(at_stripe or 0) / 1000
 
     async def close(self) -> None:
         """Close those that are idle."""
@@ -78,9 +91,8 @@ async def steady(url: str, request: Request, *, rate: float, seconds: float) -> 
     async def one(number: int) -> None:
         due = begun + number / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        status = await connections.send(request(number))
-        outcome.seconds.append(time.perf_counter() - due)
-        outcome.statuses[status] += 1
+        status, at_stripe_s = await connections.send(request(number))
+        outcome.count(status, time.perf_counter() - due, at_stripe_s)
 
     await asyncio.gather(*(one(number) for number in range(int(rate * seconds))))
     outcome.elapsed_s = time.perf_counter() - begun
@@ -96,9 +108,8 @@ async def at_most(url: str, request: Request, *, connections: int, seconds: floa
 
     async def connection() -> None:
         while (sent := time.perf_counter()) < begun + seconds:
-            status = await pool.send(request(next(numbers)))
-            outcome.seconds.append(time.perf_counter() - sent)
-            outcome.statuses[status] += 1
+            status, at_stripe_s = await pool.send(request(next(numbers)))
+            outcome.count(status, time.perf_counter() - sent, at_stripe_s)
 
     await asyncio.gather(*(connection() for _ in range(connections)))
     outcome.elapsed_s = time.perf_counter() - begun

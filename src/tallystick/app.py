@@ -19,6 +19,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.credentials import CredentialSource
+from tallystick.db.door import Door
 from tallystick.db.migrate import is_behind
 from tallystick.db.session import autocommit, database_is_away, open_engine
 from tallystick.errors import ConfigurationError
@@ -45,6 +46,7 @@ class App:
 
     settings: Settings
     engine: AsyncEngine
+    door: Door
     redis: Redis | RedisCluster
     queue: EventQueue
     bell: Bell
@@ -62,6 +64,11 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
     Raises ConfigurationError when a URL or a master key cannot be read, or live and test keys are mixed.
     """
     engine = open_engine(settings)
+    door = Door(
+        max(1, settings.database_pool_size // 2),
+        wait_s=settings.request_wait_s,
+        still_s=settings.database_wait_s,
+    )
     redis = open_redis(settings)
     keyring = Keyring(Credentials.of(settings))
     source = CredentialSource(settings, engine, keyring)
@@ -79,7 +86,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         if source.changeable:
             await source.refresh()
             looking = asyncio.create_task(source.run(), name="credentials")
-        yield App(settings, engine, redis, queue, bell, inbox, keyring, stripe, webhooks)
+        yield App(settings, engine, door, redis, queue, bell, inbox, keyring, stripe, webhooks)
     finally:
         if looking is not None:
             looking.cancel()

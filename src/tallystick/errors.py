@@ -198,6 +198,12 @@ class DatabaseUnavailableError(TallystickError):
     code, status, title, retryable = "database_unavailable", 503, "The database cannot be reached", True
 
 
+class OverloadedError(TallystickError):
+    """More requests wait than can begin in time; ``Retry-After`` says when the line will be shorter."""
+
+    code, status, title, retryable = "overloaded", 503, "Too many requests wait", True
+
+
 class PayloadError(TallystickError):
     """An event's object lacks a field that its meaning needs: a dead letter at once."""
 

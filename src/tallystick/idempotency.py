@@ -14,7 +14,8 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -22,6 +23,7 @@ from typing import Any, Final
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from tallystick.db.door import Door
 from tallystick.db.session import autocommit
 from tallystick.errors import IdempotencyKeyInUseError, IdempotencyKeyReusedError, InvalidIdempotencyKeyError
 
@@ -102,8 +104,8 @@ class Claim:
     """A request's right to do the work. Without a key every request has one of its own.
 
     ``resource_id`` is set when an earlier request under the key, ``age`` ago, began that resource and did not
-    finish. ``show`` makes the answer of what a command returns; ``answer`` is the one that ``finish``
-    kept.
+    finish. Before ``door``, if there is one, its request waits for its turn. ``show`` makes the answer of
+    what a command returns; ``answer`` is the one that ``finish`` kept.
     """
 
     request: KeyedRequest | None = None
@@ -111,6 +113,7 @@ class Claim:
     resource_id: str | None = None
     age: timedelta = timedelta()
     locked_at: datetime | None = None
+    door: Door | None = None
     show: Callable[[Any], StoredAnswer] | None = None
     answer: StoredAnswer | None = None
 
@@ -124,6 +127,16 @@ class Claim:
         """The row as this claim holds it, as parameters of the statements."""
         assert self.request is not None
         return {**self.request.row, "locked_at": self.locked_at}
+
+    @asynccontextmanager
+    async def accepting(self, engine: AsyncEngine, resource_id: str) -> AsyncIterator[AsyncConnection]:
+        """When it is the request's turn, a transaction that takes the key and accepts the request.
+
+        Raises what ``start`` and ``Door.turn`` raise.
+        """
+        async with self.door.turn() if self.door else nullcontext(), engine.begin() as connection:
+            await self.start(connection, resource_id)
+            yield connection
 
     async def start(self, connection: AsyncConnection, resource_id: str) -> None:
         """Take the key in the caller's transaction, which writes the resource as well.

@@ -80,6 +80,9 @@ class Settings(BaseModel):
     database_wait_s: float = Field(
         10.0, gt=0, description="Longest wait for one of the connections to be free, then 503"
     )
+    request_wait_s: float = Field(
+        60.0, gt=0, description="Longest wait of a request that changes something for its turn, then 503"
+    )
     stripe_timeout_s: float = Field(20.0, gt=0, description="Longest wait for an answer from Stripe")
     stripe_connect_timeout_s: float = Field(5.0, gt=0, description="Longest wait for a connection to Stripe")
     stripe_max_retries: int = Field(2, ge=0, description="Retries of a call to Stripe")

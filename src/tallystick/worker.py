@@ -47,6 +47,8 @@ _RECLAIM_IDLE_MS: Final = 60_000
 _FORGET_IDLE_MS: Final = 3_600_000
 _BATCHES_AT_ONCE: Final = 2
 """While one batch waits for its commit, the next one is read."""
+_PACE_S: Final = 0.05
+"""Between two batches that are not full."""
 _SETTLE_PAUSE_S: Final = 0.1
 """Events of one burst name their balance transactions one after the other: gather them for a moment."""
 _SETTLE_CHECK_S: Final = 5.0
@@ -87,7 +89,7 @@ class Worker:
         self._audit = GapAudit(app.engine, app.stripe, app.inbox, app.settings)
         self._deliveries = Deliveries(app.engine, app.webhooks, app.settings)
         self._sealable = seals.Horizon(0, 0, 0)
-        self._hand = Hand(room=app.settings.batch_size)
+        self._hand = Hand(room=app.settings.batch_size, pace_s=_PACE_S)
 
     def stop(self) -> None:
         """Finish the batches in hand, then return from ``run``."""

@@ -47,6 +47,6 @@ async def client(urls: Urls) -> AsyncIterator[aiohttp.ClientSession]:
         urls.api,
         headers={"Authorization": f"Bearer {urls.api_key}"},
         connector=aiohttp.TCPConnector(limit=0),
-        timeout=aiohttp.ClientTimeout(total=110),
+        timeout=aiohttp.ClientTimeout(total=500),
     ) as session:
         yield session

@@ -14,6 +14,8 @@ from tests.load.conftest import Install, client
 Json = dict[str, Any]
 ORDER = {"amount": 1000, "currency": "usd", "payment_method": "pm_card_visa", "confirm": True}
 POOL = 3
+BEGINNING = 1
+"""Half of them are for what begins."""
 FIRST = asyncio.FIRST_COMPLETED
 SIZES = [pytest.param(200, id="200"), pytest.param(1000, id="1000", marks=pytest.mark.long)]
 
@@ -35,10 +37,12 @@ async def scalar(engine: AsyncEngine, query: str) -> Any:
 
 
 @pytest.mark.parametrize("count", SIZES)
+@pytest.mark.timeout(600)
 async def test_payments_at_the_same_moment_all_succeed(
     install: Install, engine: AsyncEngine, count: int
 ) -> None:
-    async with install() as urls, client(urls) as session:
+    # however busy the machine is: that somebody would wait too long is another test's
+    async with install(TALLYSTICK_REQUEST_WAIT_S="600") as urls, client(urls) as session:
         assert urls.sandbox is not None
         async with session.post(
             f"{urls.sandbox}/_control/settings", json={"latency_ms": [200, 800]}
@@ -84,16 +88,16 @@ async def test_requests_before_a_database_that_is_locked_hear_so_and_all_is_well
             await locker.execute(text("LOCK TABLE idempotency_keys, payments IN ACCESS EXCLUSIVE MODE"))
             waiting = [asyncio.create_task(pay(session, f"key-{number}")) for number in range(count)]
             async with asyncio.timeout(60):
-                # all but those that hold a connection, whose own limit is longer
-                while sum(each.done() for each in waiting) < count - POOL:
+                # all but the one that holds a connection, whose own limit is longer
+                while sum(each.done() for each in waiting) < count - BEGINNING:
                     await asyncio.wait([each for each in waiting if not each.done()], return_when=FIRST)
             answers = [each.result() for each in waiting if each.done()]
             assert {(status, body["code"]) for status, body in answers} == {(503, "database_unavailable")}
             async with session.get("/healthz") as alive:
                 assert alive.status == 200
         statuses = [status for status, _ in await asyncio.gather(*waiting)]
-        assert statuses.count(503) == count - POOL
-        assert statuses.count(201) == POOL  # they went on as soon as the lock was gone
+        assert statuses.count(503) == count - BEGINNING
+        assert statuses.count(201) == BEGINNING  # it went on as soon as the lock was gone
         assert (await pay(session, "after"))[0] == 201
         async with asyncio.timeout(60):
             await asyncio.gather(*(until_paid(session, f"key-{number}") for number in range(100)))

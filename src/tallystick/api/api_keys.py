@@ -127,7 +127,7 @@ def _add_reading(router: APIRouter, app: App) -> None:
 
 
 def _add_commands(router: APIRouter, app: App) -> None:
-    once = Once(app.engine, app.settings)
+    once = Once(app)
 
     async def answer_new(request: Request, body: BaseModel, make: Make) -> Response:
         """``make(connection, key id)`` makes a key, as ``keys`` does."""

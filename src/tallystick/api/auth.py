@@ -6,6 +6,7 @@ A revocation takes effect everywhere within that time.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,7 @@ class Gate:
         self._engine = engine
         self._limits = limits
         self._remembered: dict[bytes, tuple[ApiKey, float]] = {}
+        self._reading: dict[bytes, asyncio.Task[ApiKey | None]] = {}
 
     async def admit(self, authorization: str | None, scope: Scope) -> ApiKey:
         """The key behind an Authorization header.
@@ -53,9 +55,17 @@ class Gate:
     async def _find(self, secret: str) -> ApiKey | None:
         if not _SHAPE.fullmatch(secret):
             return None
-        hashed, now = digest(secret), time.monotonic()
-        if (known := self._remembered.get(hashed)) is not None and now < known[1]:
+        hashed = digest(secret)
+        if (known := self._remembered.get(hashed)) is not None and time.monotonic() < known[1]:
             return known[0]
+        # a thousand requests at one moment ask once
+        if (reading := self._reading.get(hashed)) is None:
+            reading = self._reading[hashed] = asyncio.create_task(self._read(secret, hashed))
+            reading.add_done_callback(lambda _: self._reading.pop(hashed))
+        return await asyncio.shield(reading)
+
+    async def _read(self, secret: str, hashed: bytes) -> ApiKey | None:
+        now = time.monotonic()
         async with self._engine.begin() as connection:
             key = await find_key(connection, secret)
             if key is not None and key.valid_at(datetime.now(UTC)) and _used_long_ago(key):

@@ -92,7 +92,7 @@ def _add_reading(router: APIRouter, app: App) -> None:
 
 
 def _add_changes(router: APIRouter, app: App) -> None:
-    once = Once(app.engine, app.settings)
+    once = Once(app)
 
     @router.post("/customers", status_code=201, response_model=bodies.Customer, openapi_extra=_SAVES)
     async def create_customer(request: Request, body: bodies.CreateCustomer) -> Response:
@@ -120,7 +120,7 @@ def _add_changes(router: APIRouter, app: App) -> None:
 
 
 def _add_methods(router: APIRouter, app: App) -> None:
-    once = Once(app.engine, app.settings)
+    once = Once(app)
 
     @router.post(
         "/customers/{id}/payment-methods",
@@ -164,7 +164,7 @@ def _add_methods(router: APIRouter, app: App) -> None:
 
 
 def _add_setups(router: APIRouter, app: App) -> None:
-    once = Once(app.engine, app.settings)
+    once = Once(app)
 
     @router.post("/setup-intents", status_code=201, response_model=bodies.SetupIntent, openapi_extra=_SAVES)
     async def create_setup_intent(request: Request, body: bodies.CreateSetupIntent) -> Response:

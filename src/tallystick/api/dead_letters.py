@@ -76,7 +76,7 @@ def _add_reading(router: APIRouter, app: App) -> None:
 
 
 def _add_commands(router: APIRouter, app: App) -> None:
-    once = Once(app.engine, app.settings)
+    once = Once(app)
     replays = needs(Scope.EVENTS_REPLAY, InvalidStateError)
 
     @router.post(

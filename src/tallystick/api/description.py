@@ -77,6 +77,10 @@ _HEADERS: Final = {
         "description": "What is left of it: r requests; more from t seconds on",
         "schema": {"type": "string"},
     },
+    "Server-Timing": {
+        "description": "How long this request waited for Stripe, in milliseconds: stripe;dur=203.4",
+        "schema": {"type": "string"},
+    },
     "WWW-Authenticate": {"description": "How to authenticate", "schema": {"type": "string"}},
 }
 
@@ -122,7 +126,11 @@ def _described(api: FastAPI) -> Json:
     kinds = error_kinds()
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            _complete(operation, sorted(_codes(path, method, operation)), kinds)
+            codes = sorted(_codes(path, method, operation))
+            _complete(operation, codes, kinds)
+            if errors.StripeUnavailableError.code in codes:
+                for response in operation["responses"].values():
+                    response["headers"]["Server-Timing"] = _header("Server-Timing")
             if method == "post" and path != WEBHOOK_PATH:
                 operation["parameters"].append(_IDEMPOTENCY_KEY)
                 for response in operation["responses"].values():
@@ -136,7 +144,10 @@ def _described(api: FastAPI) -> Json:
 
 def _codes(path: str, method: str, operation: Json) -> Iterator[str]:
     """The codes of all problem documents that the operation can answer with."""
-    yield from operation.pop(PROBLEMS, ())
+    own = operation.pop(PROBLEMS, ())
+    yield from own
+    if method == "post" and errors.StripeUnavailableError.code in own:  # it waits for its turn to begin
+        yield errors.OverloadedError.code
     if path == WEBHOOK_PATH:
         yield from (*_OF_WEBHOOK, *_WITH_BODY, *_EVERYWHERE)
     if SCOPE not in operation:

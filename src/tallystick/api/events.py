@@ -89,7 +89,7 @@ def _add_reading(router: APIRouter, app: App) -> None:
 
 
 def _add_replays(router: APIRouter, app: App) -> None:
-    once = Once(app.engine, app.settings)
+    once = Once(app)
 
     @router.post(
         "/events/{id}/replay",

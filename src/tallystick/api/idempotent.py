@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 import structlog
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tallystick.api.leases import Leases
 from tallystick.api.problems import MEDIA_TYPE, problem
 from tallystick.api.routing import api_key, request_id
+from tallystick.app import App
 from tallystick.errors import TallystickError
 from tallystick.idempotency import (
     Claim,
@@ -29,7 +29,6 @@ from tallystick.idempotency import (
     release,
     stored_answer,
 )
-from tallystick.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -50,11 +49,12 @@ class _Job:
 class Once:
     """Does the work of a POST once for each key."""
 
-    def __init__(self, engine: AsyncEngine, settings: Settings) -> None:
-        self._engine = engine
-        self._wait_s = settings.idempotency_wait_s
-        self._lease_s = settings.idempotency_lease_s
-        self._leases = Leases(engine, settings.idempotency_lease_s)
+    def __init__(self, app: App) -> None:
+        self._engine = app.engine
+        self._door = app.door
+        self._wait_s = app.settings.idempotency_wait_s
+        self._lease_s = app.settings.idempotency_lease_s
+        self._leases = Leases(app.engine, app.settings.idempotency_lease_s)
 
     async def answer(
         self,
@@ -80,19 +80,20 @@ class Once:
         job = _Job(work, shown, explain, request_id(request))
         keyed = _keyed(request, body)
         if keyed is None:
-            return _response(await self._do(job, Claim(show=shown)))
+            return _response(await self._do(job, Claim(door=self._door, show=shown)))
         # most keys are new: to look first would cost all of them a question to the database
         claim = Claim(keyed, timedelta(seconds=self._lease_s))
         while True:
-            claim.show = shown
+            claim.door, claim.show = self._door, shown
             try:
                 with self._leases.renewed(claim):
                     return _response(await self._do(job, claim))
             except StartedElsewhereError:
                 found = await enter(self._engine, keyed, wait_s=self._wait_s, lease_s=self._lease_s)
-            except TallystickError:
+            except TallystickError as error:
                 # A refusal before the start may be of what the first request did: then that is the answer.
-                kept = None if claim.started else await stored_answer(self._engine, keyed)
+                decided = error.status < 500 and not claim.started
+                kept = await stored_answer(self._engine, keyed) if decided else None
                 if kept is None:
                     raise
                 return _response(kept, replayed=True)

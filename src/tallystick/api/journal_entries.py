@@ -61,7 +61,7 @@ class _Acts:
         self.book = Book()
         self.above = app.settings.approval_above
         self._engine = app.engine
-        self._once = Once(app.engine, app.settings)
+        self._once = Once(app)
 
     async def answer(
         self, request: Request, body: BaseModel, act: Callable[[str], Act], *, entry_id: str | None = None

@@ -102,7 +102,7 @@ def _add_reading(router: APIRouter, app: App) -> None:
 
 
 def _add_commands(router: APIRouter, app: App) -> None:
-    once = Once(app.engine, app.settings)
+    once = Once(app)
     pays = needs(Scope.PAYMENTS_WRITE, *_PAYS)
 
     @router.post(
@@ -167,7 +167,7 @@ def _add_commands(router: APIRouter, app: App) -> None:
 
 
 def _add_ends(router: APIRouter, app: App) -> None:
-    once = Once(app.engine, app.settings)
+    once = Once(app)
 
     @router.post(
         "/payments/{id}/cancel",

@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 _PREFIX: Final = "tallystick:limits"
 _PATIENCE_S: Final = 1.0
+_AT_ONCE: Final = 32
+"""Requests that are counted at once: the client refuses more than 100, and what is not counted passes."""
 _FORGIVE_S: Final = 5.0
 """After Redis did not answer, requests are not counted for this long, and not delayed either."""
 
@@ -64,21 +66,23 @@ class RateLimits:
     def __init__(self, app: App) -> None:
         self._default = app.settings.rate_limit
         self._limiter = SlidingWindowCounterRateLimiter(_OnOurs(app.redis))
+        self._places = asyncio.Semaphore(_AT_ONCE)
         self._not_before = 0.0
         self._away = False
 
     async def spend(self, key: ApiKey) -> Allowance | None:
         """Count a request of the key; None when Redis does not answer. Raises RateLimitedError."""
-        if time.monotonic() < self._not_before:
-            return None
         limit = _item(key.rate_limit or self._default)
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                passed = await self._limiter.hit(limit, key.id)
-                reset_at, remaining = await self._limiter.get_window_stats(limit, key.id)
-        except Exception as error:  # whatever the library and the driver make of it: the request must pass
-            self._forgive(error)
-            return None
+        async with self._places:
+            if time.monotonic() < self._not_before:
+                return None
+            try:
+                async with asyncio.timeout(_PATIENCE_S):
+                    passed = await self._limiter.hit(limit, key.id)
+                    reset_at, remaining = await self._limiter.get_window_stats(limit, key.id)
+            except Exception as error:  # whatever the library and the driver make of it: requests must pass
+                self._forgive(error)
+                return None
         if self._away:
             self._away = False
             log.info("rate_limits_counted_again")

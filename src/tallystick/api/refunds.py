@@ -25,7 +25,7 @@ from tallystick.payments.status import RefundStatus
 def refund_routes(app: App, gate: Gate) -> APIRouter:
     """The routes, over an App."""
     router = guarded_router(gate, "refunds")
-    once = Once(app.engine, app.settings)
+    once = Once(app)
 
     @router.get("/refunds", response_model=bodies.RefundPage, openapi_extra=needs(Scope.PAYMENTS_READ))
     async def list_refunds(

@@ -22,6 +22,7 @@ from tallystick.api.webhooks import PATH as WEBHOOK_PATH
 from tallystick.api.webhooks import StripeWebhook
 from tallystick.app import App
 from tallystick.errors import BodyTooLargeError, TallystickError
+from tallystick.stripe_gateway.transport import Wait, wait
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +76,9 @@ class _Front:
         request_id = _request_id(scope["headers"])
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
-        answer = _Answer(send, request_id, state)
+        at_stripe = Wait()
+        wait.set(at_stripe)  # uvicorn gives each request a task, and so a context, of its own
+        answer = _Answer(send, request_id, state, at_stripe)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             begun = time.perf_counter()
             try:
@@ -88,6 +91,7 @@ class _Front:
                     path=scope["path"],
                     status=answer.status,
                     duration_ms=round((time.perf_counter() - begun) * 1000, 1),
+                    **({"stripe_ms": _ms(at_stripe)} if at_stripe.seconds else {}),
                 )
 
     async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
@@ -116,9 +120,10 @@ class _Answer:
     A page that loads something brings a content security policy of its own.
     """
 
-    def __init__(self, send: Send, request_id: str, state: Mapping[str, Any]) -> None:
+    def __init__(self, send: Send, request_id: str, state: Mapping[str, Any], at_stripe: Wait) -> None:
         self._send = send
         self._state = state
+        self._at_stripe = at_stripe
         self.request_id = request_id
         self.status = 0
 
@@ -127,10 +132,16 @@ class _Answer:
             self.status = message["status"]
             headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode()), *_SECURITY]
             headers += self._state.get("more_headers", ())
+            if self._at_stripe.seconds:
+                headers.append((b"server-timing", b"stripe;dur=%.1f" % _ms(self._at_stripe)))
             if all(name.lower() != _NOTHING_LOADS[0] for name, _ in headers):
                 headers.append(_NOTHING_LOADS)
             message = {**message, "headers": headers}
         await self._send(message)
+
+
+def _ms(waited: Wait) -> float:
+    return round(waited.seconds * 1000, 1)
 
 
 def _request_id(headers: Sequence[tuple[bytes, bytes]]) -> str:

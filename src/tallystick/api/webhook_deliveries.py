@@ -61,7 +61,7 @@ def _add_reading(router: APIRouter, app: App) -> None:
 
 
 def _add_redelivery(router: APIRouter, app: App) -> None:
-    once = Once(app.engine, app.settings)
+    once = Once(app)
     writes = needs(Scope.WEBHOOKS_WRITE, InvalidStateError)
 
     @router.post(

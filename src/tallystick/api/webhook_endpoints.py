@@ -64,7 +64,7 @@ def _add_reading(router: APIRouter, app: App) -> None:
 
 
 def _add_secrets(router: APIRouter, app: App) -> None:
-    once = Once(app.engine, app.settings)
+    once = Once(app)
     vault = open_vault(app.settings)
 
     async def answer_secret(
@@ -120,7 +120,7 @@ def _add_secrets(router: APIRouter, app: App) -> None:
 
 
 def _add_changes(router: APIRouter, app: App) -> None:
-    once = Once(app.engine, app.settings)
+    once = Once(app)
     writes = needs(Scope.WEBHOOKS_WRITE)
 
     async def answer_changed(request: Request, endpoint_id: str, body: BaseModel, change: Change) -> Response:
@@ -185,7 +185,7 @@ def _add_changes(router: APIRouter, app: App) -> None:
 
 
 def _add_test(router: APIRouter, app: App) -> None:
-    once = Once(app.engine, app.settings)
+    once = Once(app)
     vault = open_vault(app.settings)
 
     @router.post(

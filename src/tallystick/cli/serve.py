@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from typing import Annotated
 
@@ -36,7 +37,10 @@ def serve(
 async def _serve(settings: Settings, sock: socket.socket) -> None:
     async with open_app(settings) as app:
         await check_start(app)
-        await uvicorn.Server(server_config(create_app(app))).serve(sockets=[sock])
+        server = uvicorn.Server(server_config(create_app(app)))
+        gc.collect()
+        gc.freeze()  # what is there now stays: to look through it again would hold up all requests
+        await server.serve(sockets=[sock])
 
 
 def server_config(asgi: ASGIApp) -> uvicorn.Config:
@@ -51,4 +55,6 @@ def server_config(asgi: ASGIApp) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=20,
+        # longer than the idle minute of common load balancers, which else send into a connection just closed
+        timeout_keep_alive=75,
     )

@@ -121,8 +121,7 @@ async def _change(
     What the state allows is for Stripe to say: our row may be a webhook behind.
     """
     fresh = claim.resource_id is None
-    async with engine.begin() as connection:
-        await claim.start(connection, payment_id)
+    async with claim.accepting(engine, payment_id) as connection:
         payment = await get_payment(connection, payment_id)
         if payment.stripe_payment_intent is None:
             raise InvalidStateError("The payment has no PaymentIntent at Stripe, or not yet.", retry_after=2)

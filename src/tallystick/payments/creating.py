@@ -97,8 +97,7 @@ async def create(engine: AsyncEngine, stripe: StripeGateway, order: NewPayment, 
     call = StripeCall(
         f"tallystick-{payment_id}-create", Action.CREATE, payment_id, _create_params(payment_id, order)
     )
-    async with engine.begin() as connection:
-        await claim.start(connection, payment_id)
+    async with claim.accepting(engine, payment_id) as connection:
         fresh = await _insert(connection, payment_id, order, livemode=stripe.livemode)
         begun = None if fresh else await _begun(connection, payment_id)
         if begun is None:

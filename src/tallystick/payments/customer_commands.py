@@ -50,8 +50,8 @@ async def create(
     request = claim.resource_id or new_id("req")
     if claim.age > STRIPE_KEEPS_KEYS:
         raise InvalidStateError("The first request is too long ago to be repeated safely.")
-    async with engine.begin() as connection:
-        await claim.start(connection, request)
+    async with claim.accepting(engine, request):
+        pass
     answer = await stripe.create_customer(_params(fields), f"tallystick-{request}-customer")
     attached = await stripe.list_payment_methods(answer.object["id"]) if "payment_method" in fields else []
     return await _store(engine, answer, claim, methods=attached)
@@ -81,8 +81,8 @@ async def update(
     metadata = changes.get("metadata", {})
     check_metadata(metadata or {})
     known = await read(engine, stripe, customer_id)
-    async with engine.begin() as connection:
-        await claim.start(connection, customer_id)
+    async with claim.accepting(engine, customer_id):
+        pass
     pairs = metadata if metadata is not None else dict.fromkeys(known.metadata)
     params = _params({**changes, "metadata": pairs})
     if not params:
@@ -122,8 +122,8 @@ async def attach(
     Raises NotFoundError, DeclinedError, RefusedError, UnavailableError, StripeAccessError.
     """
     await read(engine, stripe, customer_id)
-    async with engine.begin() as connection:
-        await claim.start(connection, customer_id)
+    async with claim.accepting(engine, customer_id):
+        pass
     key = claim.stripe_key(customer_id, "attach")
     answer = await stripe.attach_payment_method(method_id, {"customer": customer_id}, key)
     return await _store_method(engine, answer, claim)
@@ -135,8 +135,8 @@ async def detach(engine: AsyncEngine, stripe: StripeGateway, method_id: str, cla
     Raises NotFoundError, RefusedError, UnavailableError, StripeAccessError.
     """
     await get_method(engine, method_id)
-    async with engine.begin() as connection:
-        await claim.start(connection, method_id)
+    async with claim.accepting(engine, method_id):
+        pass
     answer = await stripe.detach_payment_method(method_id, claim.stripe_key(method_id, "detach"))
     return await _store_method(engine, answer, claim)
 

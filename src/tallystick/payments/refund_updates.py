@@ -36,11 +36,10 @@ async def update_refund(
     Raises NotFoundError, InvalidRequestError, InvalidStateError, RefusedError, UnavailableError.
     """
     check_metadata(metadata or {})
-    async with engine.begin() as connection:
+    async with claim.accepting(engine, refund_id) as connection:
         refund = await get_refund(connection, refund_id)
         if refund.stripe_refund is None:
             raise InvalidStateError("Stripe has no such refund, or not yet.", retry_after=2)
-        await claim.start(connection, refund_id)
     pairs = metadata if metadata is not None else dict.fromkeys(refund.metadata)
     if not pairs:
         return refund

@@ -93,8 +93,7 @@ async def refund(
     """
     check_metadata(order.metadata)
     refund_id = claim.resource_id or new_id("ref")
-    async with engine.begin() as connection:
-        await claim.start(connection, refund_id)
+    async with claim.accepting(engine, refund_id) as connection:
         payment = await _lock_payment(connection, payment_id)
         earlier = await _reserved(connection, refund_id) if claim.resource_id else None
         amount = earlier.amount if earlier else await _reserve(connection, refund_id, payment, order)

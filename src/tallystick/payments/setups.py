@@ -50,8 +50,8 @@ async def create(
     if claim.age > STRIPE_KEEPS_KEYS:
         raise InvalidStateError("The first request is too long ago to be repeated safely.")
     request = claim.resource_id or new_id("req")
-    async with engine.begin() as connection:
-        await claim.start(connection, request)
+    async with claim.accepting(engine, request):
+        pass
     params = {name: value for name, value in fields.items() if name not in ("allow_redirects", "confirm")}
     redirects = fields.get("allow_redirects") or ("always" if fields.get("return_url") else "never")
     params["automatic_payment_methods"] = {"enabled": True, "allow_redirects": redirects}
@@ -85,8 +85,8 @@ async def read(stripe: StripeGateway, setup_id: str) -> Setup:
 async def _start(engine: AsyncEngine, setup_id: str, claim: Claim) -> None:
     if not storable(setup_id):
         raise _no_setup(setup_id)
-    async with engine.begin() as connection:
-        await claim.start(connection, setup_id)
+    async with claim.accepting(engine, setup_id):
+        pass
 
 
 async def _known(setup_id: str, call: Awaitable[StripeAnswer]) -> StripeAnswer:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 import structlog
 
 from tallystick.pipeline.queue import EventQueue, QueueUnavailableError
+
+_GATHER_S: Final = 0.01
+"""What is committed within moments is rung together: one question to Redis, one batch for a worker."""
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +34,7 @@ class Bell:
     async def _ring_waiting(self) -> None:
         try:
             while self._waiting:
+                await asyncio.sleep(_GATHER_S)
                 events, self._waiting = self._waiting, []
                 await self._queue.ring(events)
                 self._silent = False

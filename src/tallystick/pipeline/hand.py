@@ -2,13 +2,18 @@
 
 Readers fill it while a batch is being processed, and wait where it is full: a database that is slow slows
 down the taking, so that what one worker cannot do is left in the streams for the others.
+
+Batches that are not full are given out at a pace: a payment's events come within moments of each other, and a
+batch of twenty costs little more than a batch of one. The first after a rest is given out at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 from tallystick.pipeline.queue import Ring
 
@@ -16,9 +21,11 @@ from tallystick.pipeline.queue import Ring
 class Hand:
     """Between the readers of a worker and its processing."""
 
-    def __init__(self, room: int) -> None:
-        """Readers wait while ``room`` rings or more are in hand."""
+    def __init__(self, room: int, pace_s: float) -> None:
+        """Readers wait while ``room`` rings or more are in hand; small batches are ``pace_s`` apart."""
         self._room = room
+        self._pace_s = pace_s
+        self._not_before = 0.0
         self._rings: deque[Ring] = deque()
         self._changed = asyncio.Condition()
         self._closed = False
@@ -41,7 +48,15 @@ class Hand:
     async def take(self, count: int) -> list[Ring]:
         """Up to ``count`` rings, oldest first, waiting for one; none at all when closed and worked off."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._closed or bool(self._rings))
+            while True:
+                await self._changed.wait_for(lambda: self._closed or bool(self._rings))
+                left_s = self._not_before - time.monotonic()
+                if self._closed or len(self._rings) >= count or left_s <= 0:
+                    break
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left_s):
+                        await self._changed.wait_for(lambda: self._closed or len(self._rings) >= count)
+            self._not_before = time.monotonic() + self._pace_s
             taken = [self._rings.popleft() for _ in range(min(count, len(self._rings)))]
             self._changed.notify_all()
         return taken

@@ -48,6 +48,17 @@ tries: ContextVar[Tries] = ContextVar("tries")
 """Set by whoever makes a call, for the length of it."""
 
 
+@dataclass(slots=True)
+class Wait:
+    """What was spent on waiting for Stripe."""
+
+    seconds: float = 0.0
+
+
+wait: ContextVar[Wait | None] = ContextVar("wait", default=None)
+"""Set by whoever wants to know how long the calls of a task wait for Stripe's answers, retries too."""
+
+
 class _NoAnswerError(stripe.APIConnectionError):
     def __init__(self, message: str, *, should_retry: bool) -> None:
         super().__init__(message, should_retry=should_retry)  # type: ignore[no-untyped-call]
@@ -128,6 +139,7 @@ class Transport(stripe.AIOHTTPClient):
     ) -> tuple[bytes, int, Mapping[str, str]]:
         total = max(0.001, min(self._timeout_s, known.left_s))
         limits = aiohttp.ClientTimeout(total=total, sock_connect=min(total, self._connect_timeout_s))
+        begun = time.perf_counter()
         try:
             async with self.session.request(
                 method, url, headers=headers, data=post_data, timeout=limits
@@ -137,6 +149,9 @@ class Transport(stripe.AIOHTTPClient):
             known.uncertain |= not isinstance(error, _NEVER_SENT)
             name = type(error).__name__
             raise _NoAnswerError(f"No answer from Stripe ({name}).", should_retry=True) from error
+        finally:
+            if (waiting := wait.get()) is not None:
+                waiting.seconds += time.perf_counter() - begun
 
     def _should_retry(
         self, response: Any, api_connection_error: Any, num_retries: int, max_network_retries: int | None

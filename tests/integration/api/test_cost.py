@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,14 @@ async def test_a_keyed_payment_is_eight_statements_and_two_commits(face: Face) -
         answer = await face.post("/payments", order, key="once")
     assert answer.status_code == 201
     assert counts == {"statements": 8, "commits": 2}
+
+
+async def test_a_key_is_read_once_for_all_that_come_with_it_at_one_moment(face: Face) -> None:
+    other = {"Authorization": f"Bearer {await face.key('events:read')}"}
+    with counted(face.app.engine) as counts:
+        answers = await asyncio.gather(*(face.http.get("/refunds", headers=other) for _ in range(20)))
+    assert {answer.json()["code"] for answer in answers} == {"insufficient_scope"}
+    assert counts == {"statements": 2, "commits": 1}, "the key, and that it is used"
 
 
 async def test_a_replay_is_two_statements(face: Face) -> None:

@@ -132,6 +132,30 @@ async def database_unavailable(face: Face) -> Answer:
         return await http.get("/payments", headers={"Authorization": "Bearer tsk_" + "a" * 40})
 
 
+async def overloaded(face: Face) -> Answer:
+    """One request begins and does not get on, the other waits behind it."""
+    changed = {"stripe_secret_key": "sk_test_abc", "stripe_api_base": face.sandbox.url, "request_wait_s": 0.1}
+    settings = face.app.settings
+    async with (
+        alone(
+            database_url=settings.database_url,
+            redis_url=settings.redis_url,
+            database_pool_size=2,
+            **changed,
+        ) as http,
+        face.app.engine.begin() as connection,
+    ):
+        http.headers["Authorization"] = face.http.headers["Authorization"]
+        assert (await http.get("/payments")).status_code == 200
+        await connection.execute(text("LOCK TABLE idempotency_keys IN ACCESS EXCLUSIVE MODE"))
+        keyed = ({"Idempotency-Key": name} for name in ("begins", "waits"))
+        both = [asyncio.create_task(http.post("/payments", json=ORDER, headers=key)) for key in keyed]
+        done, (other,) = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        await connection.rollback()
+        assert (await other).status_code == 201
+        return done.pop().result()
+
+
 async def stripe_access(face: Face) -> Answer:
     """The same API, with a key that Stripe does not know."""
     changed = {"stripe_secret_key": "nonsense", "stripe_api_base": face.sandbox.url}
@@ -221,6 +245,7 @@ HOW: dict[str, Callable[[Face], Awaitable[Answer | str]]] = {
     "stripe_unavailable": stripe_unavailable,
     "stripe_access": stripe_access,
     "database_unavailable": database_unavailable,
+    "overloaded": overloaded,
     "invalid_payload": lambda face: dead_letter(face, no_currency),
     "unbalanced": unbalanced,
     "effect_differs": lambda face: dead_letter(face, other_amount),
