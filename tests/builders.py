@@ -26,6 +26,10 @@ class StripeStory:
     refunds: dict[str, Json] = field(default_factory=dict)
     disputes: dict[str, Json] = field(default_factory=dict)
     balance_transactions: list[Json] = field(default_factory=list)
+    invoices: dict[str, Json] = field(default_factory=dict)
+    invoice_payments: dict[str, Json] = field(default_factory=dict)
+    checkout_sessions: dict[str, Json] = field(default_factory=dict)
+    customer_balance_transactions: list[Json] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _clock: Iterator[int] = field(default_factory=lambda: itertools.count(START))
 

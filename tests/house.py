@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from sqlalchemy import text
 
 from tallystick.api.server import create_app
 from tallystick.app import App, open_app
@@ -67,6 +68,18 @@ class House:
             if seen == balances:
                 return
             assert time.monotonic() < deadline, f"{account} holds {seen}, not {balances}"
+            await asyncio.sleep(0.05)
+
+    async def until_processed(self) -> None:
+        """Wait until no event is pending: each is done, a dead letter, or none of ours."""
+        deadline = time.monotonic() + 30
+        query = text("SELECT type FROM webhook_events WHERE status = 'pending'")
+        while True:
+            async with self.app.engine.connect() as connection:
+                pending = list((await connection.execute(query)).scalars())
+            if not pending:
+                return
+            assert time.monotonic() < deadline, f"still pending: {pending}"
             await asyncio.sleep(0.05)
 
     async def until_settled(self) -> None:

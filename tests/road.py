@@ -59,6 +59,28 @@ class StoryStripe:
         sources = [txn["source"] for txn in self._story.balance_transactions if txn["type"] == "refund"]
         return {"data": [refund for refund in sources if refund["charge"] == charge]}
 
+    async def list_invoice_payments_of(self, payment_intent: str) -> Json:
+        rows = [
+            {**row, "payment": {**row["payment"], "payment_intent": self._story.intents[payment_intent]}}
+            for row in self._story.invoice_payments.values()
+            if row["payment"].get("payment_intent") == payment_intent
+        ]
+        return {"data": rows}
+
+    async def list_checkout_sessions_of(self, payment_intent: str) -> Json:
+        sessions = self._story.checkout_sessions.values()
+        rows = [session for session in sessions if session["payment_intent"] == payment_intent]
+        return {"data": [{**row, "payment_intent": self._story.intents[payment_intent]} for row in rows]}
+
+    async def find_invoice(self, invoice: str) -> Json | None:
+        found = self._story.invoices.get(invoice)
+        rows = [row for row in self._story.invoice_payments.values() if row["invoice"] == invoice]
+        return found and {**found, "payments": {"data": rows, "has_more": False}}
+
+    async def list_customer_balance_transactions(self, customer: str) -> Json:
+        rows = self._story.customer_balance_transactions
+        return {"data": [row for row in reversed(rows) if row["customer"] == customer]}
+
     async def retrieve_balance_transaction(self, txn: str) -> Json | None:
         return next((each for each in self._story.balance_transactions if each["id"] == txn), None)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from typing import Final
 
 MAX_CHARGE: Final = 99_999_999
@@ -148,6 +149,11 @@ def convert(amount: int, source: str, target: str, rate: Decimal) -> int:
     """Minor units of ``source`` into minor units of ``target`` at ``rate`` (target per one source)."""
     shift = currency(target).exponent - currency(source).exponent
     return round_minor((Decimal(amount) * rate).scaleb(shift))
+
+
+def proportion(amount: int, part: int, whole: int) -> int:
+    """``amount × part / whole`` in minor units, rounded once; ``whole`` must not be zero."""
+    return round(Fraction(amount * part, whole))  # half to even, as everywhere
 
 
 def allocate(amount: int, weights: Sequence[int]) -> list[int]:

@@ -89,6 +89,11 @@ class Settings(BaseModel):
     stripe_budget_s: float = Field(30.0, gt=0, description="Longest time for a call with all its retries")
     stripe_connections: int = Field(200, ge=1, description="Calls to Stripe a process makes at once at most")
     stripe_queue_s: float = Field(15.0, gt=0, description="Longest wait for a place among those calls")
+    stripe_lookups_per_second: float = Field(
+        20.0,
+        ge=0,
+        description="Most questions of posting rules a worker asks Stripe in a second; 0: no limit",
+    )
     stripe_breaker_outages: int = Field(
         10, ge=1, description="Outages, if half of all tries, after which no call to Stripe is made"
     )

@@ -23,11 +23,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tallystick.app import App
 from tallystick.db.session import database_is_away
-from tallystick.events.spec import Question
 from tallystick.idempotency import reap
 from tallystick.ledger import seals
 from tallystick.ledger.book import Book
 from tallystick.pipeline.archives import archive
+from tallystick.pipeline.asking import Asking
 from tallystick.pipeline.completer import Completer
 from tallystick.pipeline.deliveries import Deliveries
 from tallystick.pipeline.failures import Failures
@@ -78,14 +78,16 @@ class Worker:
         self._app = app
         self._book = Book()
         failures = Failures(app.engine, app.settings)
-        self._processor = Processor(app.engine, self._book, app.settings, failures)
-        self._lookups = Lookups(app.engine, app.stripe, failures)
+        lookups = Lookups(app.engine, app.stripe, failures, per_second=app.settings.stripe_lookups_per_second)
+        self._processor = Processor(
+            app.engine, self._book, app.settings, failures, lookups_s=lookups.behind_s
+        )
+        self._asking = Asking(lookups, app.bell.ring)
         self._completer = Completer(app.engine, app.stripe, app.settings)
         self._settlement = Settlement(app.engine, app.stripe, self._book, app.settings)
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._loops = Loops()
         self._settle_now = asyncio.Event()
-        self._asking: dict[Question, asyncio.Task[None]] = {}
         self._audit = GapAudit(app.engine, app.stripe, app.inbox, app.settings)
         self._deliveries = Deliveries(app.engine, app.webhooks, app.settings)
         self._sealable = seals.Horizon(0, 0, 0)
@@ -130,10 +132,7 @@ class Worker:
             await self._hand.close()
             await asyncio.gather(*working)
         await self._deliveries.close()
-        asking = list(self._asking.values())
-        for task in asking:
-            task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        await self._asking.close()
         with suppress(QueueUnavailableError):
             await self._app.queue.leave(self._consumer)
         log.info("worker_stopped", consumer=self._consumer)
@@ -183,19 +182,8 @@ class Worker:
     def _follow_up(self, outcome: Outcome) -> None:
         if outcome.balance_transactions:
             self._settle_now.set()
-        for question, events in outcome.questions.items():
-            if question not in self._asking:
-                task = asyncio.create_task(self._ask(question, sorted(events)), name=f"ask {question}")
-                self._asking[question] = task
+        self._asking.ask(outcome.questions)
         log.debug("batch_processed", **outcome.counts)
-
-    async def _ask(self, question: Question, events: Sequence[str]) -> None:
-        """Put a question to Stripe; once it is answered, ring for the events that wait for it."""
-        try:
-            if await self._lookups.answer({question: events}):
-                self._app.bell.ring(events)
-        finally:
-            self._asking.pop(question, None)
 
     async def _sweep(self) -> None:
         """Ring for what is due: events whose ring was lost, and those whose time to try again has come.

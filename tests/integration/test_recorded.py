@@ -87,7 +87,7 @@ async def _work_off(face: Face) -> None:
     lookups = Lookups(app.engine, app.stripe, failures, unknown_after=1)
     processor = Processor(app.engine, book, app.settings, failures)
     settlement = Settlement(app.engine, app.stripe, book, app.settings)
-    for _ in range(3):
+    for _ in range(5):  # a rule asks one question after the other
         async with app.engine.connect() as connection:
             query = text("SELECT id FROM webhook_events WHERE status = 'pending'")
             pending = list((await connection.execute(query)).scalars())
@@ -176,4 +176,6 @@ async def _check_totals(face: Face) -> None:
     rows = (await face.http.get("/ledger/trial-balance")).json()["data"]
     balances = {row["account"]: row["balance"] for row in rows}
     assert balances["assets:stripe:clearing"] == sum(captures.values()) - sum(settled.values())
-    assert balances["liabilities:unapplied"] == sum(captures.values())
+    # this Stripe knows neither invoices nor Checkout Sessions of them: each was a sale
+    assert balances["liabilities:unapplied"] == 0
+    assert balances["revenue:payments"] - balances["revenue:refunds"] == sum(captures.values())

@@ -23,8 +23,9 @@ from tallystick.errors import PayloadError
 from tallystick.events.catalog import EVENTS
 from tallystick.events.spec import Effects, Event, Facts
 from tallystick.pipeline.audit import Order, list_replays
+from tallystick.pipeline.pace import Pace
 from tallystick.pipeline.preview import Standing, Tally, preview
-from tallystick.pipeline.replay import Pace, Progress, replay_events, replayable, walk
+from tallystick.pipeline.replay import Progress, replay_events, replayable, walk
 from tallystick.pipeline.selection import EventStatus, Selection
 from tallystick.settings import load_settings
 
@@ -274,7 +275,11 @@ async def test_a_dry_run_tells_what_would_be_a_dead_letter(
         (seen,) = await preview(connection, [charge["id"]])
     tally = Tally()
     differing = [effect for effect in tally.add(seen) if effect.standing is Standing.DIFFERS]
-    assert [effect.key for effect in differing] == [f"charge:{charge['data']['object']['id']}:captured"]
+    about = charge["data"]["object"]
+    assert [effect.key for effect in differing] == [
+        f"charge:{about['id']}:captured",
+        f"payment:{about['payment_intent']}:sale",
+    ]
     assert tally.events == {"dead": 1}
 
 
@@ -297,9 +302,9 @@ async def test_the_pace_is_held() -> None:
         slept.append(seconds)
 
     pace = Pace(40, clock=lambda: now, sleep=sleep)
-    assert pace.portion == 10
+    assert pace.portion(200) == 10
     for _ in range(5):
-        await pace.spend(pace.portion)
+        await pace.spend(10)
     assert slept == [0.25] * 4
     assert timedelta(seconds=now - 100) == timedelta(seconds=1)
     unheld = Pace(0, clock=lambda: now, sleep=sleep)

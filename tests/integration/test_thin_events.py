@@ -27,8 +27,11 @@ async def test_an_account_that_sends_thin_events_has_the_same_books(
                 **NO_REDIRECT,
             )
             await running.stripe("/v1/refunds", payment_intent=paid["id"], amount=300)
-        await running.until("liabilities:unapplied", {"usd": 2400})
+        await running.until("revenue:payments", {"usd": 3000})
+        await running.until("revenue:refunds", {"usd": 600})
+        await running.until("liabilities:unapplied", {})
         await running.until_settled()
+        await running.until_processed()
         async with running.app.engine.connect() as connection:
             rows = await connection.execute(text("SELECT type, status FROM webhook_events"))
             events = [tuple(row) for row in rows]

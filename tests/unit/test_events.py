@@ -112,15 +112,30 @@ def test_between_2022_11_15_and_2024_10_28_each_refund_asks_anew() -> None:
 
 def test_a_bank_debit_that_fails_after_it_succeeded_is_taken_back() -> None:
     story = StripeStory()
-    charge = story.succeed(story.intent(1000, ours=OURS))
+    intent = story.intent(1000, ours=OURS)
+    charge = story.succeed(intent)
     charge.update(status="failed", failure_balance_transaction="txn_9")
-    posted = legs(read(story.event("charge.failed", charge)))
-    assert set(posted) == {
-        f"charge:{charge['id']}:captured",
-        f"charge:{charge['id']}:captured:reversed",
-        f"payment:{charge['payment_intent']}:sale",
-        f"payment:{charge['payment_intent']}:sale:reversed",
-    }
+    event = story.event("charge.failed", charge)
+    movement = {f"charge:{charge['id']}:captured", f"charge:{charge['id']}:captured:reversed"}
+    sale = {f"payment:{intent['id']}:sale", f"payment:{intent['id']}:sale:reversed"}
+    question = Question("payment_intent_at", f"{intent['id']}:{charge['id']}")
+    assert (set(legs(read(event))), read(event).waiting_for) == (movement, (question,))
+    assert set(legs(read(event, {question: intent}))) == movement | sale
+    assert set(legs(read(event, {question: None}))) == movement | sale
+
+
+def test_a_bank_debit_that_never_succeeded_leaves_the_sale_to_the_next_attempt() -> None:
+    story = StripeStory()
+    intent = story.intent(1000, ours=OURS)
+    failed = story.charge(intent, status="failed")
+    failed.update(failure_balance_transaction="txn_9")
+    event = story.event("charge.failed", failed)
+    question = Question("payment_intent_at", f"{intent['id']}:{failed['id']}")
+    movement = {f"charge:{failed['id']}:captured", f"charge:{failed['id']}:captured:reversed"}
+    assert set(legs(read(event, {question: dict(intent)}))) == movement
+    story.succeed(intent)
+    assert set(legs(read(event, {question: intent}))) == movement
+    assert f"payment:{intent['id']}:sale" in legs(read(last(story, "charge.succeeded")))
 
 
 def test_a_legacy_charge_without_intent_is_a_payment_of_its_own() -> None:
@@ -133,7 +148,8 @@ def test_a_legacy_charge_without_intent_is_a_payment_of_its_own() -> None:
     [report] = effects.payments
     assert (report.id, report.status, report.amount_captured) == ("pay_ch_1", PaymentStatus.SUCCEEDED, 700)
     assert legs(effects) == {
-        "charge:ch_1:captured": {"assets:stripe:clearing": 700, "liabilities:unapplied": -700}
+        "charge:ch_1:captured": {"assets:stripe:clearing": 700, "liabilities:unapplied": -700},
+        "payment:ch_1:sale": {"liabilities:unapplied": 700, "revenue:payments": -700},
     }
 
 

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.cli.database import with_engine
 from tallystick.cli.ledger_proof import balance, seals, verify
-from tallystick.cli.ledger_rebuild import rebuild
 from tallystick.cli.output import Json, amount, out, print_json
 from tallystick.ledger.balances import AccountBalance, totals, trial_balance
 
@@ -20,7 +19,6 @@ app = typer.Typer(help="The double-entry ledger.", no_args_is_help=True)
 app.command("verify")(verify)
 app.command("seals")(seals)
 app.command("balance")(balance)
-app.command("rebuild")(rebuild)
 
 
 @app.command("trial-balance")

@@ -199,7 +199,9 @@ def _source_effects(txn: BalanceTransaction) -> Effects:
     match source.get("object") if source is not None else None:
         case "charge":
             assert source is not None
-            return charge_effects(Charge.read(source), source, heard_at=txn.created, source=txn.id)
+            told = charge_effects(Charge.read(source), source, heard_at=txn.created, source=txn.id, facts={})
+            # What it was for may wait for a look-up: that is for the charge's own events.
+            return replace(told, waiting_for=())
         case "refund":
             assert source is not None
             seen = refund_effects(Refund.read(source), heard_at=txn.created, source=txn.id, facts={})

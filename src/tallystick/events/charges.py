@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
+from tallystick.events.applications import WHOLLY_GOODS, Funds, applied
 from tallystick.events.refunds import refund_effects
 from tallystick.events.spec import (
     NO_EFFECTS,
@@ -16,13 +17,14 @@ from tallystick.events.spec import (
     Question,
     moment,
 )
+from tallystick.events.ties import PAYMENT_INTENT
 from tallystick.ledger import chart
 from tallystick.ledger.entries import credit, debit, post, reverse, transactions
 from tallystick.outbox.notices import Notice
 from tallystick.payments.reports import PaymentReport, adopted_payment, our_payment
 from tallystick.payments.status import PaymentStatus, charge_order, payment_order
 from tallystick.stripe_gateway.fields import JsonObject
-from tallystick.stripe_gateway.payloads import Charge, Refund
+from tallystick.stripe_gateway.payloads import Charge, PaymentIntent, Refund
 
 REFUND_EVENTS_SINCE: Final = "2024-10-28"
 """From this API version (acacia) on, every refund has refund.* events of its own."""
@@ -36,7 +38,11 @@ def on_charge(event: Event, facts: Facts) -> Effects:
     # Only the object of charge.succeeded tells when an automatic capture took place: with the charge itself.
     at_creation = event.type == "charge.succeeded"
     effects = charge_effects(
-        charge, event.object, heard_at=charge.created if at_creation else event.created, source=event.id
+        charge,
+        event.object,
+        heard_at=charge.created if at_creation else event.created,
+        source=event.id,
+        facts=facts,
     )
     return effects + _refunds_of(charge, event, facts)
 
@@ -55,11 +61,11 @@ def _with_clear_capture(charge: Charge, event: Event, facts: Facts) -> Effects:
     if amount_captured < charge.amount and clear.refunds is not None:
         moved = tuple(obj for obj in clear.refunds if obj.get("balance_transaction"))
         clear = replace(clear, refunds=moved)
-    effects = charge_effects(clear, event.object, heard_at=event.created, source=event.id)
+    effects = charge_effects(clear, event.object, heard_at=event.created, source=event.id, facts=facts)
     return effects + _refunds_of(clear, event, facts)
 
 
-def charge_effects(charge: Charge, obj: JsonObject, *, heard_at: int, source: str) -> Effects:
+def charge_effects(charge: Charge, obj: JsonObject, *, heard_at: int, source: str, facts: Facts) -> Effects:
     """What a charge's state implies, wherever the charge was seen.
 
     ``heard_at`` (Unix seconds) dates the capture when nothing earlier is known: the ledger keeps the minimum.
@@ -70,17 +76,39 @@ def charge_effects(charge: Charge, obj: JsonObject, *, heard_at: int, source: st
         balance_transactions=_balance_transactions(charge, obj),
     )
     if charge.status == "succeeded" and charge.captured:
-        effects += payment.effects(moment(heard_at), source)
+        effects += payment.effects(moment(heard_at), source, facts)
     if charge.status == "failed" and charge.failure_balance_transaction:
-        effects += _failed_later(payment, heard_at, source)
+        effects += _failed_later(charge, payment, heard_at, source, facts)
     return effects
 
 
-def _failed_later(payment: Capture, heard_at: int, source: str) -> Effects:
-    """A bank debit that had succeeded and failed after all: what was posted, and its mirror."""
-    posted = payment.effects(moment(heard_at), source).transactions
+def _failed_later(charge: Charge, payment: Capture, heard_at: int, source: str, facts: Facts) -> Effects:
+    """A bank debit that had been booked and failed after all: what was posted, and its mirror.
+
+    Most never counted as paid, and another charge may yet pay their PaymentIntent: they took no sale that
+    could be taken back. What a debit paid of an invoice is told by the invoice payment.
+    """
+    told = payment.effects(moment(heard_at), source, facts)
+    had_paid = _had_paid(charge, facts)
+    kinds = ("charge_captured", "sale") if had_paid is True else ("charge_captured",)
+    posted = tuple(made for made in told.transactions if made.kind in kinds)
     mirrors = tuple(reverse(transaction, occurred_at=moment(heard_at)) for transaction in posted)
-    return Effects(transactions=posted + mirrors)
+    waiting = (had_paid,) if isinstance(had_paid, Question) else told.waiting_for if had_paid else ()
+    return Effects(transactions=posted + mirrors, waiting_for=waiting)
+
+
+def _had_paid(charge: Charge, facts: Facts) -> bool | Question:
+    """Whether a failed charge had counted as paid: then its PaymentIntent had succeeded by it, for ever."""
+    if charge.payment_intent is None:
+        return True
+    question = Question(PAYMENT_INTENT, f"{charge.payment_intent}:{charge.id}")
+    if question not in facts:
+        return question
+    answer = facts[question]
+    if answer is None:
+        return True
+    intent = PaymentIntent.read(answer)
+    return intent.status == "succeeded" and intent.latest_charge == charge.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +124,8 @@ class Capture:
     multicapture: bool
     bank_transfer: bool
     """One of several charges that may pay the same PaymentIntent."""
+    invoice: str | None = None
+    """The invoice that it pays, where the shape tells (before basil)."""
 
     @classmethod
     def of(cls, charge: Charge) -> Capture:
@@ -108,6 +138,7 @@ class Capture:
             ours=our_payment(charge.metadata),
             multicapture=charge.multicapture,
             bank_transfer=charge.bank_transfer,
+            invoice=charge.invoice,
         )
 
     @property
@@ -115,20 +146,15 @@ class Capture:
         """Our id of the payment, ours or adopted."""
         return self.ours or adopted_payment(self.payment_intent or self.charge)
 
-    def effects(self, occurred_at: datetime, source: str) -> Effects:
-        """The movement, the sale if it was one, and the notice.
+    def effects(self, occurred_at: datetime, source: str, facts: Facts) -> Effects:
+        """The movement, what it was for if that is known, and the notice.
 
         Several captures of one charge do not fit one key: there each balance transaction posts the movement
         and the sale. Nor do several charges of one PaymentIntent fit the key of its sale: each has its own.
         """
         if self.amount <= 0 or self.multicapture:
             return NO_EFFECTS
-        stripe_id = self.payment_intent or self.charge
-        about: dict[str, Any] = {
-            "occurred_at": occurred_at,
-            "source": source,
-            "payment_id": self.payment_id,
-        }
+        funds = self.funds(occurred_at, source)
         movement = post(
             f"charge:{self.charge}:captured",
             "charge_captured",
@@ -137,21 +163,28 @@ class Capture:
                 credit(chart.UNAPPLIED, self.amount, self.currency),
             ],
             description=f"Captured by {self.charge}",
-            **about,
-        )
-        sale = self.ours and post(
-            f"charge:{self.charge}:sale" if self.bank_transfer else f"payment:{stripe_id}:sale",
-            "sale",
-            [
-                debit(chart.UNAPPLIED, self.amount, self.currency),
-                credit(chart.REVENUE_PAYMENTS, self.amount, self.currency),
-            ],
-            description=f"Sale, paid by {stripe_id}",
-            **about,
+            **funds.about,
         )
         # what is paid in several charges has succeeded when its PaymentIntent says so
         notices = () if self.bank_transfer else (self.notice(),)
-        return Effects(transactions=transactions(movement, sale or None), notices=notices)
+        if self.ours:
+            return Effects(transactions=transactions(movement, funds.sold(WHOLLY_GOODS)), notices=notices)
+        purpose = applied(funds, self.payment_intent, self.invoice, facts)
+        return Effects(transactions=transactions(movement), notices=notices) + purpose
+
+    def funds(self, occurred_at: datetime, source: str) -> Funds:
+        """What was captured, to be applied."""
+        payment = self.payment_intent or self.charge
+        return Funds(
+            payment=payment,
+            amount=self.amount,
+            currency=self.currency,
+            occurred_at=occurred_at,
+            source=source,
+            payment_id=self.payment_id,
+            sale_key=f"charge:{self.charge}:sale" if self.bank_transfer else f"payment:{payment}:sale",
+            whole=not self.bank_transfer,
+        )
 
     def notice(self) -> Notice:
         """That the payment succeeded, told once."""

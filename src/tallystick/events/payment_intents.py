@@ -13,7 +13,7 @@ from tallystick.stripe_gateway.fields import reference
 from tallystick.stripe_gateway.payloads import PaymentIntent
 
 
-def on_payment_intent(event: Event, _facts: Facts) -> Effects:
+def on_payment_intent(event: Event, facts: Facts) -> Effects:
     """Every payment_intent.* event."""
     intent = PaymentIntent.read(event.object)
     report = intent_report(intent, at=event.created, source=event.id)
@@ -29,12 +29,13 @@ def on_payment_intent(event: Event, _facts: Facts) -> Effects:
             ours=our_payment(intent.metadata),
             multicapture=intent.multicapture,
             bank_transfer=intent.bank_transfer,
+            invoice=intent.invoice,
         )
         if intent.multicapture or intent.bank_transfer:
             # its amount may come from several captures or charges, each of which tells of itself
             effects += Effects(notices=(capture.notice(),))
         else:
-            effects += capture.effects(moment(event.created), event.id)
+            effects += capture.effects(moment(event.created), event.id, facts)
     return effects
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
+from tallystick.events.applications import WHOLLY_GOODS, Sale, purpose_of
 from tallystick.events.spec import (
     NO_EFFECTS,
     BalanceTransactionSeen,
@@ -25,6 +27,7 @@ from tallystick.payments.reports import (
     refund_status,
 )
 from tallystick.payments.status import REFUND_RELEASED, RefundStatus
+from tallystick.stripe_gateway.fields import rows_of
 from tallystick.stripe_gateway.payloads import Charge, Refund
 
 
@@ -44,22 +47,14 @@ def refund_effects(
 ) -> Effects:
     """What a refund's state implies, wherever it was seen.
 
-    A refund made elsewhere does not say whether its charge was captured, nor whether it was a sale of ours:
-    the charge does, and is asked for. The movement does not wait for it where the refund itself shows that
-    money moved.
+    A refund made elsewhere does not say whether its charge was captured, nor what that was for: the charge
+    does, and is asked for. The movement does not wait for it where the refund itself shows that money moved.
     """
     ours = our_payment(refund.metadata)
     through_us = our_refund(refund.metadata) is not None
     waiting: tuple[Question, ...] = ()
-    if charge is None and refund.charge_object is not None:
-        charge = Charge.read(refund.charge_object)
-    if charge is None and not (ours and through_us) and refund.charge:
-        question = Question("charge", refund.charge)
-        if question in facts:
-            answer = facts[question]
-            charge = Charge.read(answer) if answer is not None else None
-        else:
-            waiting = (question,)
+    if charge is None and not (ours and through_us):
+        charge, waiting = _charge_of(refund, facts)
     if charge is not None:
         ours = ours or our_payment(charge.metadata)
     moved = _money_moved(refund, charge, through_us=through_us)
@@ -76,9 +71,70 @@ def refund_effects(
     )
     if moved is None:
         return effects
-    return effects + _postings(
-        refund, payment_id, sale=ours is not None, heard_at=heard_at, source=source, notify=not waiting
+    about: dict[str, Any] = {
+        "occurred_at": moment(refund.created),
+        "source": source,
+        "payment_id": payment_id,
+    }
+    posted = transactions(_movement(refund, about))
+    if ours is not None:
+        posted += transactions(_application(refund, 0, about))
+    elif not waiting and (charge is not None or refund.payment_intent is not None):
+        sale = _sale_behind(refund, charge, facts)
+        tax = _tax_given_back(refund, charge, sale, facts) if isinstance(sale, Sale) else sale
+        if isinstance(tax, Question):
+            effects += Effects(waiting_for=(tax,))
+        elif tax is not None:
+            posted += transactions(_application(refund, tax, about))
+    if refund_status(refund) in REFUND_RELEASED:
+        posted += tuple(reverse(transaction, occurred_at=moment(heard_at)) for transaction in posted)
+    return effects + Effects(transactions=posted) + (NO_EFFECTS if waiting else _notice(refund, payment_id))
+
+
+def _charge_of(refund: Refund, facts: Facts) -> tuple[Charge | None, tuple[Question, ...]]:
+    """The charge that is refunded, or what has to be asked; neither where Stripe does not know it."""
+    if refund.charge_object is not None:
+        return Charge.read(refund.charge_object), ()
+    if refund.charge is None:
+        return None, ()
+    question = Question("charge", refund.charge)
+    if question not in facts:
+        return None, (question,)
+    answer = facts[question]
+    return (Charge.read(answer) if answer is not None else None), ()
+
+
+def _sale_behind(refund: Refund, charge: Charge | None, facts: Facts) -> Sale | Question | None:
+    """The sale that a refunded charge paid; None where it paid an invoice."""
+    if charge is not None and charge.invoice is not None:
+        return None
+    of_charge = charge.payment_intent if charge is not None else None
+    purpose = purpose_of(refund.payment_intent or of_charge, facts)
+    if isinstance(purpose, Question):
+        return purpose
+    return WHOLLY_GOODS if purpose.ours is not None else purpose.sale
+
+
+def _tax_given_back(refund: Refund, charge: Charge | None, sale: Sale, facts: Facts) -> int | Question:
+    """The part of a refund that is tax.
+
+    Several refunds of one charge give back all of its tax to the unit: each what is due up to it, in the
+    order in which they were made, less what those before it gave back.
+    """
+    captured = charge.amount_captured if charge is not None else 0
+    if charge is None or not sale.tax or refund.amount >= captured:
+        return sale.tax_of(refund.amount)
+    question = Question("charge_refunds", f"{charge.id}:{refund.id}")
+    if question not in facts:
+        return question
+    others = [Refund.read(row) for row in rows_of(facts[question])]
+    before = sum(
+        other.amount
+        for other in others
+        if (other.created, other.id) < (refund.created, refund.id)
+        and refund_status(other) not in REFUND_RELEASED
     )
+    return sale.refunded_tax(refund.amount, captured, before)
 
 
 def _money_moved(refund: Refund, charge: Charge | None, *, through_us: bool) -> bool | None:
@@ -94,15 +150,8 @@ def _money_moved(refund: Refund, charge: Charge | None, *, through_us: bool) -> 
     return charge.captured if charge is not None else None
 
 
-def _postings(
-    refund: Refund, payment_id: str | None, *, sale: bool, heard_at: int, source: str, notify: bool
-) -> Effects:
-    about: dict[str, Any] = {
-        "occurred_at": moment(refund.created),
-        "source": source,
-        "payment_id": payment_id,
-    }
-    movement = post(
+def _movement(refund: Refund, about: Mapping[str, Any]) -> LedgerTransaction | None:
+    return post(
         f"refund:{refund.id}",
         "refund",
         [
@@ -112,20 +161,20 @@ def _postings(
         description=f"Refund {refund.id}",
         **about,
     )
-    applied = sale and post(
+
+
+def _application(refund: Refund, tax: int, about: Mapping[str, Any]) -> LedgerTransaction | None:
+    return post(
         f"refund:{refund.id}:applied",
         "refund_applied",
         [
-            debit(chart.REVENUE_REFUNDS, refund.amount, refund.currency),
+            debit(chart.REVENUE_REFUNDS, refund.amount - tax, refund.currency),
+            debit(chart.TAX_PAYABLE, tax, refund.currency),
             credit(chart.UNAPPLIED, refund.amount, refund.currency),
         ],
         description=f"Refund {refund.id} of a sale",
         **about,
     )
-    posted: tuple[LedgerTransaction, ...] = transactions(movement, applied or None)
-    if refund_status(refund) in REFUND_RELEASED:
-        posted += tuple(reverse(transaction, occurred_at=moment(heard_at)) for transaction in posted)
-    return Effects(transactions=posted) + (_notice(refund, payment_id) if notify else NO_EFFECTS)
 
 
 _NOTICES: Final = {

@@ -40,6 +40,8 @@ class Event:
     object: JsonObject
     account: str | None = None
     """The connected account it happened in (Connect); None for the platform's own."""
+    previous: JsonObject | None = None
+    """The former values of what changed, in events that something was updated; None where it is not told."""
 
     @classmethod
     def read(cls, body: JsonObject) -> Event:
@@ -48,6 +50,7 @@ class Event:
         obj = data.get("object") if isinstance(data, Mapping) else None
         if not isinstance(obj, Mapping):
             raise PayloadError("The event carries no data.object.", param="data.object")
+        previous = data.get("previous_attributes") if isinstance(data, Mapping) else None
         created = body.get("created")
         if type(created) is not int:
             raise PayloadError("event.created is missing or no integer.", param="created")
@@ -58,6 +61,7 @@ class Event:
             api_version=body.get("api_version") if isinstance(body.get("api_version"), str) else None,
             object=obj,
             account=body.get("account") if isinstance(body.get("account"), str) else None,
+            previous=previous if isinstance(previous, Mapping) else None,
         )
 
 

@@ -18,16 +18,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.db.session import database_is_away
 from tallystick.errors import StripeUnavailableError
-from tallystick.events import thin, ties
+from tallystick.events import applications, customer_balances, invoices, thin, ties
 from tallystick.events.spec import Question
 from tallystick.pipeline.failures import Failures
+from tallystick.pipeline.pace import Pace
 from tallystick.stripe_gateway.client import StripeGateway
 from tallystick.stripe_gateway.fields import JsonObject
 
 log = structlog.get_logger(__name__)
 
 _AT_ONCE: Final = 8
-"""Questions asked at the same time: Stripe allows 100 calls a second in all, 25 in test mode."""
+"""Questions asked at the same time."""
 
 _STORED: Final = text("""
 SELECT question, answer FROM fetched_objects WHERE question = ANY(CAST(:questions AS text[]))
@@ -82,12 +83,32 @@ async def _object(stripe: StripeGateway, named: str) -> Mapping[str, Any] | None
     return await stripe.find_at(named.partition("@")[2])
 
 
+async def _invoice_payments(stripe: StripeGateway, intent: str) -> Mapping[str, Any] | None:
+    return await stripe.list_invoice_payments_of(intent)
+
+
+async def _checkout_sessions(stripe: StripeGateway, intent: str) -> Mapping[str, Any] | None:
+    return await stripe.list_checkout_sessions_of(intent)
+
+
+async def _invoice(stripe: StripeGateway, invoice: str) -> Mapping[str, Any] | None:
+    return await stripe.find_invoice(invoice)
+
+
+async def _customer_balance(stripe: StripeGateway, state: str) -> Mapping[str, Any] | None:
+    return await stripe.list_customer_balance_transactions(state.partition(":")[0])
+
+
 _ASK: Final[dict[str, Ask]] = {
     "charge": _charge,
     "charge_refunds": _charge_refunds,
     "dispute": _dispute,
     thin.SNAPSHOT: _event,
     thin.OBJECT: _object,
+    applications.CHECKOUT_SESSIONS: _checkout_sessions,
+    applications.INVOICE_PAYMENTS: _invoice_payments,
+    customer_balances.CUSTOMER_BALANCE: _customer_balance,
+    invoices.PAID_INVOICE: _invoice,
     ties.PAYMENT_INTENT: _payment_intent,
     ties.REFUND: _refund,
 }
@@ -98,14 +119,26 @@ class Lookups:
     """Puts questions to Stripe; one a process."""
 
     def __init__(
-        self, engine: AsyncEngine, stripe: StripeGateway, failures: Failures, *, unknown_after: int = 8
+        self,
+        engine: AsyncEngine,
+        stripe: StripeGateway,
+        failures: Failures,
+        *,
+        unknown_after: int = 8,
+        per_second: float = 0,
     ) -> None:
+        """``per_second``: how many questions are asked in a second at most; 0 sets no limit."""
         self._engine = engine
         self._stripe = stripe
         self._failures = failures
         self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._pace = Pace(per_second)
         self._unknown_after = unknown_after
         self._unknown: Counter[Question] = Counter()
+
+    def behind_s(self) -> float:
+        """How long a question asked now would wait for its turn."""
+        return self._pace.behind_s
 
     async def answer(self, questions: Mapping[Question, Iterable[str]]) -> set[Question]:
         """Ask Stripe and store the answers; returns the questions that are answered now.
@@ -121,6 +154,7 @@ class Lookups:
 
     async def _settle(self, question: Question, events: Iterable[str]) -> Question | None:
         try:
+            await self._pace.spend(1)
             async with self._gate:
                 answered = await self._ask(question)
         except Exception as error:

@@ -9,7 +9,7 @@ splits the batch by halves until the event at fault stands alone. A failed attem
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -48,6 +48,10 @@ UPDATE webhook_events SET ring_at = :ring_at WHERE id = ANY(CAST(:ids AS text[])
 """)
 
 
+_LONGEST_PATIENCE_S: Final = 600.0
+"""While so many questions wait that a new one has no hope of an answer sooner, its events are left alone."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """What became of a batch: how many events ended in which status, and what is needed next."""
@@ -77,11 +81,21 @@ class _ContradictedError(Exception):
 class Processor:
     """Processes batches of events; one a process."""
 
-    def __init__(self, engine: AsyncEngine, book: Book, settings: Settings, failures: Failures) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        book: Book,
+        settings: Settings,
+        failures: Failures,
+        *,
+        lookups_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """``lookups_s``: how long a question that is asked now will wait for its turn."""
         self._engine = engine
         self._book = book
         self._settings = settings
         self._failures = failures
+        self._lookups_s = lookups_s
 
     async def process(self, ids: Sequence[str]) -> Outcome:
         """Process the events with these ids; finished and unknown ones are passed over.
@@ -149,7 +163,9 @@ class Processor:
             await connection.execute(_FINISH, row)
             outcome.counts.update(statuses)
         if waiting:
-            ring_at = datetime.now(UTC) + timedelta(seconds=4 * self._settings.ring_grace_s)
+            # The answer rings; the sweep comes for what an answer that was lost, or a dead worker, left.
+            patience_s = 4 * self._settings.ring_grace_s + min(self._lookups_s(), _LONGEST_PATIENCE_S)
+            ring_at = datetime.now(UTC) + timedelta(seconds=patience_s)
             await connection.execute(_POSTPONE, {"ids": waiting, "ring_at": ring_at})
             outcome.counts["waiting"] += len(waiting)
         return outcome

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.errors import NotFoundError
 from tallystick.pipeline.audit import Order, Replay, begin, end, get_replay
+from tallystick.pipeline.pace import Pace
 from tallystick.pipeline.selection import EventStatus, Selection
 
 _WINDOW: Final = 50_000
@@ -98,37 +99,6 @@ async def walk(engine: AsyncEngine, selection: Selection) -> AsyncIterator[tuple
             yield [], (end - first) / (last + 1 - first)
 
 
-class Pace:
-    """Holds work to so many items a second; 0 does not hold it."""
-
-    def __init__(
-        self,
-        per_second: float,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._per_second = per_second
-        self._clock = clock
-        self._sleep = sleep
-        self._next_at = clock()
-
-    @property
-    def portion(self) -> int:
-        """How many items to do at once, so that several portions fit into a second."""
-        return max(1, min(_BATCH, int(self._per_second / 4))) if self._per_second else _BATCH
-
-    async def spend(self, items: int) -> None:
-        """Wait until so many more items may be done."""
-        if not self._per_second:
-            return
-        self._next_at = max(self._next_at, self._clock())
-        wait_s = self._next_at - self._clock()
-        self._next_at += items / self._per_second
-        if wait_s > 0:
-            await self._sleep(wait_s)
-
-
 @dataclass(slots=True)
 class Progress:
     """The part of the inbox that is walked through (0 to 1), and what became of the events so far."""
@@ -175,10 +145,11 @@ async def _put_all_back(
     """Put back what fits; returns the ids in batches."""
     handed_over = []
     async for ids, walked in walk(engine, selection):
-        for n in range(0, len(ids), pace.portion):
-            await pace.spend(len(ids[n : n + pace.portion]))
+        portion = pace.portion(_BATCH)
+        for n in range(0, len(ids), portion):
+            await pace.spend(len(ids[n : n + portion]))
             async with engine.begin() as connection:
-                done = await put_back(connection, ids[n : n + pace.portion], selection)
+                done = await put_back(connection, ids[n : n + portion], selection)
             handed_over.append(done)
             progress.counts["put_back"] += len(done)
             watch(progress)

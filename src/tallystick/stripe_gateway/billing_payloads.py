@@ -15,6 +15,7 @@ from tallystick.stripe_gateway.fields import (
     metadata_of,
     optional_text_field,
     reference,
+    rows_of,
     text_field,
 )
 
@@ -70,6 +71,15 @@ class Invoice:
     attempt_count: int
     due_date: int | None
     next_payment_attempt: int | None
+    paid_at: int | None
+    payment: str | None
+    """The PaymentIntent that paid it, or the charge, where the shape tells (before basil)."""
+    paid_out_of_band: bool
+    """Told before basil only; since then the payments tell how much of it was."""
+    payments: tuple[JsonObject, ...]
+    """Its invoice payments, where they were sent expanded."""
+    balance_used: bool
+    """Whether the customer's balance changed with it."""
     metadata: dict[str, str]
 
     @classmethod
@@ -96,6 +106,11 @@ class Invoice:
             attempt_count=int_field(obj, "attempt_count", 0),
             due_date=_time(obj, "due_date"),
             next_payment_attempt=_time(obj, "next_payment_attempt"),
+            paid_at=_time(as_mapping(obj.get("status_transitions")), "paid_at"),
+            payment=reference(obj.get("payment_intent")) or reference(obj.get("charge")),
+            paid_out_of_band=obj.get("paid_out_of_band") is True,
+            payments=rows_of(as_mapping(obj.get("payments"))),
+            balance_used=obj.get("ending_balance") not in (None, obj.get("starting_balance")),
             metadata=metadata_of(obj),
         )
 

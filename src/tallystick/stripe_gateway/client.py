@@ -12,8 +12,8 @@ from typing import Any, Final
 import stripe
 
 from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer
+from tallystick.stripe_gateway.billing_calls import BillingCalls
 from tallystick.stripe_gateway.calls import PAGE, path_of
-from tallystick.stripe_gateway.customer_calls import CustomerCalls
 
 __all__ = ["StripeAnswer", "StripeGateway"]
 
@@ -25,7 +25,7 @@ _BALANCE_TRANSACTIONS: Final = "/v1/balance_transactions"
 _EVENTS: Final = "/v1/events"
 
 
-class StripeGateway(CustomerCalls):
+class StripeGateway(BillingCalls):
     """One a process; opens connections when first used. ``close`` it at the end."""
 
     async def create_payment_intent(self, params: Mapping[str, Any], idempotency_key: str) -> StripeAnswer:

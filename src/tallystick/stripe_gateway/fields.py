@@ -75,3 +75,9 @@ def last_error_of(value: Any) -> dict[str, str] | None:
         return None
     fields = ("type", "code", "decline_code", "advice_code", "message", "param")
     return {name: storable(str(value[name])) for name in fields if value.get(name)}
+
+
+def rows_of(answer: JsonObject | None) -> tuple[JsonObject, ...]:
+    """The objects of a list, also of one inside another object; none where there is no list."""
+    data = as_mapping(answer).get("data")
+    return tuple(row for row in data if isinstance(row, Mapping)) if isinstance(data, list) else ()

@@ -60,6 +60,8 @@ class PaymentIntent:
     multicapture: bool
     bank_transfer: bool
     """Whether it may be paid by bank transfers: then it can have several charges that succeed."""
+    invoice: str | None
+    """The invoice that it pays, where the shape tells (before basil)."""
 
     @classmethod
     def read(cls, obj: JsonObject) -> PaymentIntent:
@@ -92,6 +94,7 @@ class PaymentIntent:
             charge=charge,
             multicapture=card_options.get("request_multicapture") == "if_available",
             bank_transfer="customer_balance" in (obj.get("payment_method_types") or ()),
+            invoice=reference(obj.get("invoice")),
         )
 
 
@@ -136,6 +139,8 @@ class Charge:
     multicapture: bool
     bank_transfer: bool
     """Paid from money that came by bank transfer: its PaymentIntent can have several such charges."""
+    invoice: str | None
+    """The invoice that it pays, where the shape tells (before basil)."""
     refunds: tuple[JsonObject, ...] | None
     """The refunds inside, None where the shape carries none (since 2022-11-15)."""
 
@@ -171,6 +176,7 @@ class Charge:
             failure_balance_transaction=reference(obj.get("failure_balance_transaction")),
             multicapture=as_mapping(card.get("multicapture")).get("status") == "available",
             bank_transfer=details.get("type") == "customer_balance",
+            invoice=reference(obj.get("invoice")),
             refunds=_embedded(as_mapping(obj.get("refunds")).get("data")),
         )
 

@@ -41,6 +41,19 @@ NEEDED: Final = (
         "the settlement puller: fees, and the source of every movement",
         (("expand", ("data.source",)),),
     ),
+    Permission(
+        "invoice_payments",
+        "read",
+        "Invoices",
+        "whether a payment that was made elsewhere pays an invoice",
+    ),
+    Permission("invoices", "read", "Invoices", "what paid an invoice, past Stripe as well"),
+    Permission(
+        "checkout/sessions",
+        "read",
+        "Checkout Sessions",
+        "what a payment that was made elsewhere sold, and the tax and shipping in it",
+    ),
     Permission("disputes", "read", "Disputes", "what a dispute moved, where its event does not say"),
     Permission("events", "read", "Events", "finding events that were not delivered"),
 )

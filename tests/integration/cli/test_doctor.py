@@ -131,7 +131,9 @@ async def test_the_table_of_permissions_is_what_the_gateway_asks_for(monkeypatch
     asked: set[tuple[str, str]] = set()
 
     async def note(method: str, path: str, **_: Any) -> Any:
-        asked.add((path.split("/")[2], "read" if method == "get" else "write"))
+        parts = path.split("/")[2:]
+        resource = "/".join(parts[: 2 if parts[0] == "checkout" else 1])
+        asked.add((resource, "read" if method == "get" else "write"))
         raise stripe.InvalidRequestError("noted", param=None)  # type: ignore[no-untyped-call]
 
     monkeypatch.setattr(gateway, "_request", note)

@@ -1,1 +1,0 @@
-"""The ledger built again from its stored inputs, and compared with what stands."""
