@@ -222,6 +222,18 @@ class EffectDiffersError(TallystickError):
     code, status, title = "effect_differs", 409, "A posted effect came back with other legs"
 
 
+class LedgerInconsistentError(TallystickError):
+    """The ledger's entries and its balances disagree; an export ends without its end."""
+
+    code, status, title = "ledger_inconsistent", 500, "The ledger does not add up"
+
+
+class TooManyExportsError(TallystickError):
+    """This process writes as many exports as it may at once."""
+
+    code, status, title, retryable = "too_many_exports", 429, "Too many exports at once", True
+
+
 class ConfigurationError(TallystickError):
     """A setting is missing or cannot be used."""
 

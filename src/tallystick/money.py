@@ -130,6 +130,19 @@ def decimal_text(amount: int, code: str) -> str:
     return f"{Decimal(amount).scaleb(-exponent):,.{exponent}f}"
 
 
+def plain_decimal(amount: int, code: str) -> str:
+    """``(-123456, "usd")`` as ``-1234.56``: for machines, without a thousands separator.
+
+    A currency outside the table is written in minor units.
+    """
+    row = CURRENCIES.get(code)
+    exponent = row.exponent if row else 0
+    if not exponent:
+        return str(amount)
+    whole, part = divmod(abs(amount), 10**exponent)
+    return f"{'-' if amount < 0 else ''}{whole}.{part:0{exponent}d}"
+
+
 def round_minor(value: Decimal) -> int:
     """Round a number of minor units half to even, as IEEE 754 and most ledgers do."""
     return int(value.quantize(Decimal(1), rounding=ROUND_HALF_EVEN))

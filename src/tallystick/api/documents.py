@@ -23,6 +23,7 @@ from tallystick.api.events import event_routes
 from tallystick.api.health import health_routes
 from tallystick.api.journal_entries import journal_entry_routes
 from tallystick.api.ledger import ledger_routes
+from tallystick.api.ledger_export import ledger_export_routes
 from tallystick.api.payments import payment_routes
 from tallystick.api.problems import problem_response, unexpected
 from tallystick.api.rate_limits import RateLimits
@@ -64,6 +65,7 @@ def build_api(app: App) -> FastAPI:
         customer_routes(app, gate),
         ledger_routes(app, gate),
         journal_entry_routes(app, gate),
+        ledger_export_routes(app, gate),
         event_routes(app, gate),
         dead_letter_routes(app, gate),
         api_key_routes(app, gate),

@@ -11,11 +11,13 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.cli.database import with_engine
+from tallystick.cli.ledger_export import export
 from tallystick.cli.ledger_proof import balance, seals, verify
 from tallystick.cli.output import Json, amount, out, print_json
 from tallystick.ledger.balances import AccountBalance, totals, trial_balance
 
 app = typer.Typer(help="The double-entry ledger.", no_args_is_help=True)
+app.command("export")(export)
 app.command("verify")(verify)
 app.command("seals")(seals)
 app.command("balance")(balance)

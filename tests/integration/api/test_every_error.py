@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 from sqlalchemy import text
 from tests.builders import StripeStory
 from tests.conftest import Databases
+from tests.exported import entry
+from tests.exported import post as post_entries
 from tests.integration.api.conftest import SECRETS, Face, open_face
 from tests.integration.api.test_health import alone
 from tests.pipeline_support import attempts_of
@@ -23,8 +26,12 @@ from tests.road import Road, owner_engine
 
 from tallystick.api.description import error_kinds
 from tallystick.embedded import EmbeddedValkey
-from tallystick.errors import ConfigurationError, UnbalancedError
+from tallystick.errors import ConfigurationError, LedgerInconsistentError, UnbalancedError
 from tallystick.ledger.entries import debit, post
+from tallystick.ledger.export.account_names import AccountNames
+from tallystick.ledger.export.books import Period
+from tallystick.ledger.export.formats import FORMATS, ExportFormat
+from tallystick.ledger.export.writing import export
 from tallystick.settings import load_settings
 from tallystick.stripe_gateway.signature import sign
 
@@ -203,6 +210,39 @@ def no_currency(charge: dict[str, Any]) -> None:
     del charge["currency"]
 
 
+async def ledger_inconsistent(face: Face) -> str:
+    """An answer that has begun has no code: it breaks off, and the log says this."""
+    await post_entries(face.app.engine, entry("one", datetime.now(UTC), 100))
+    tamper = "UPDATE account_balances SET debits = debits + :by WHERE debits > 0"
+    writer = FORMATS[ExportFormat.CSV].writer(AccountNames())
+    async with face.app.engine.begin() as connection:
+        await connection.execute(text(tamper), {"by": 1})
+    try:
+        with pytest.raises(LedgerInconsistentError) as caught:
+            async with aclosing(export(face.app.engine, writer, Period())) as chunks:
+                assert [chunk async for chunk in chunks] == []
+    finally:
+        async with face.app.engine.begin() as connection:
+            await connection.execute(text(tamper), {"by": -1})
+    return caught.value.code
+
+
+async def too_many_exports(face: Face) -> Answer:
+    """Two that wait for a lock on the accounts, and a third."""
+    begun = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'ledger_accounts'::regclass"
+    async with face.app.engine.connect() as watch, face.app.engine.connect() as holder:
+        await holder.execute(text("LOCK TABLE ledger_accounts"))
+        first = [asyncio.create_task(face.http.get("/ledger/export?format=csv")) for _ in range(2)]
+        while (await watch.execute(text(begun))).scalar_one() < 2:
+            await watch.rollback()
+            await asyncio.sleep(0.01)
+        try:
+            return await face.http.get("/ledger/export?format=csv")
+        finally:
+            await holder.rollback()
+            assert [answer.status_code for answer in await asyncio.gather(*first)] == [200, 200]
+
+
 async def configuration(face: Face) -> str:
     with pytest.raises(ConfigurationError) as caught:
         load_settings({})
@@ -249,6 +289,8 @@ HOW: dict[str, Callable[[Face], Awaitable[Answer | str]]] = {
     "invalid_payload": lambda face: dead_letter(face, no_currency),
     "unbalanced": unbalanced,
     "effect_differs": lambda face: dead_letter(face, other_amount),
+    "ledger_inconsistent": ledger_inconsistent,
+    "too_many_exports": too_many_exports,
     "configuration": configuration,
 }
 

@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -117,6 +118,26 @@ def test_the_trial_balance_balances(database_url: str, paid: None) -> None:
     shown = tallystick("ledger", "trial-balance", DATABASE_URL=database_url).stdout
     assert "25.00" in shown
     assert "assets:stripe:balance" in shown
+
+
+def test_an_export_is_a_file_that_appears_when_it_is_whole(
+    database_url: str, paid: None, tmp_path: Path
+) -> None:
+    file = tmp_path / "books.csv"
+    arguments = ("ledger", "export", "--format", "csv", "--output", str(file))
+    assert tallystick(*arguments, DATABASE_URL=database_url).returncode == 0
+    assert ",revenue:payments,revenue,,25.00,eur,-2500" in file.read_text()
+    refused = tallystick(*arguments, "--from", "2026-02-01", "--to", "2026-01-01", DATABASE_URL=database_url)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "ends before it begins" in refused.stderr
+    file.unlink()
+    refused = tallystick(
+        "ledger", "export", "--format", "xero", "--output", str(file), DATABASE_URL=database_url
+    )
+    assert refused.returncode == 1
+    assert "Xero knows accounts by codes" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert tallystick(*arguments, "--from", "yesterday", DATABASE_URL=database_url).returncode == 2
 
 
 def test_events_are_listed_latest_first_and_by_state(database_url: str, paid: None) -> None:

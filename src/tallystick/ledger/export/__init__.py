@@ -1,0 +1,1 @@
+"""The ledger for other programs: one stream of ledger transactions, and one file a format."""
