@@ -17,7 +17,7 @@ from typing import Final
 
 import uvloop
 
-from bench import events, growth, payments, pipeline
+from bench import events, growth, ledger, payments, pipeline
 from bench.machine import Machine
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
 
@@ -26,6 +26,7 @@ AREAS: Final[dict[str, Callable[[Machine], Coroutine[None, None, None]]]] = {
     "pipeline": pipeline.run,
     "payments": payments.run,
     "growth": growth.run,
+    "ledger": ledger.run,
 }
 """What can be measured, each over databases of its own."""
 
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument(
         "--rows", type=int, default=1_000_000, help="rows for the growth to reach (default: %(default)s)"
     )
+    parser.add_argument("--pgledger", type=Path, help="pgledger's SQL, to measure its transfers beside ours")
     given = parser.parse_args()
     if unknown := set(given.areas) - set(AREAS):
         parser.error(f"no such area: {', '.join(sorted(unknown))}")
@@ -50,7 +52,14 @@ def main() -> None:
     try:
         postgres.start()
         valkey.start()
-        machine = Machine(postgres, valkey, events=given.events, seconds=given.seconds, rows=given.rows)
+        machine = Machine(
+            postgres,
+            valkey,
+            events=given.events,
+            seconds=given.seconds,
+            rows=given.rows,
+            pgledger=given.pgledger,
+        )
         print(f"{os.cpu_count()} processors")
         for area in given.areas or AREAS:
             print(f"\n{area}")

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import text
@@ -33,6 +34,8 @@ class Machine:
     events: int
     seconds: float
     rows: int
+    pgledger: Path | None = None
+    """A file with pgledger's SQL, to be measured beside ours."""
 
     @asynccontextmanager
     async def database(self, name: str, *, pool: int = 20) -> AsyncIterator[AsyncEngine]:

@@ -90,7 +90,7 @@ class Worker:
         self._settle_now = asyncio.Event()
         self._audit = GapAudit(app.engine, app.stripe, app.inbox, app.settings)
         self._deliveries = Deliveries(app.engine, app.webhooks, app.settings)
-        self._sealable = seals.Horizon(0, 0, 0)
+        self._sealable = seals.Horizon(0, 0, 0, 0)
         self._hand = Hand(room=app.settings.batch_size, pace_s=_PACE_S)
 
     def stop(self) -> None:

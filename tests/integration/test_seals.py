@@ -110,7 +110,17 @@ TAMPERINGS = {
     ),
     "renamed account": (
         ["UPDATE ledger_accounts SET name = 'assets:elsewhere' WHERE name = 'assets:bank'"],
-        Fault.CHANGED, "0000",
+        Fault.CHANGED, "assets:elsewhere in usd",
+    ),
+    "retyped account": (
+        ["UPDATE ledger_accounts SET type = 'liability' WHERE name = 'assets:bank'"],
+        Fault.CHANGED, "assets:bank in usd",
+    ),
+    "removed account": (
+        ["DELETE FROM ledger_accounts WHERE name = 'assets:bank'"], Fault.REMOVED, "account",
+    ),
+    "seal's account leaves": (
+        ["UPDATE ledger_seals SET account_leaves = '' WHERE id = 1"], Fault.LINK, "not that of its leaves",
     ),
     "balance": (
         ["UPDATE account_balances SET debits = debits + 1 WHERE debits > 0"], Fault.BALANCE, "debits 10101",
@@ -137,6 +147,12 @@ async def test_what_was_done_to_the_ledger_is_named(ledger: AsyncEngine, name: s
     assert any(each.fault is fault and words in each.what + each.detail for each in verdict.findings), (
         verdict.findings
     )
+
+
+async def test_a_pool_of_one_connection_is_enough(ledger: AsyncEngine, database_url: str) -> None:
+    one = open_engine(load_settings({}, require=(), database_url=database_url, database_pool_size=1))
+    assert (await verify(one)) == (await verify(ledger))
+    await one.dispose()
 
 
 async def test_a_row_that_is_slipped_in_is_named(engine: AsyncEngine) -> None:

@@ -28,12 +28,12 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check the ledger against its seals, and balances against entries; exit code 1 if anything is wrong."""
-    with Progress(SpinnerColumn(), TextColumn("checked seal {task.completed}"), console=err) as progress:
+    with Progress(SpinnerColumn(), TextColumn("{task.completed} seals checked"), console=err) as progress:
         task = progress.add_task("checking", total=None)
 
         async def work(engine: AsyncEngine) -> tuple[Verdict, bool]:
             verdict = await check(
-                engine, first=since, watch=lambda block: progress.update(task, completed=block)
+                engine, first=since, watch=lambda blocks: progress.update(task, completed=blocks)
             )
             async with engine.connect() as connection:
                 known = (

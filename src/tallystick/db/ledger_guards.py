@@ -73,6 +73,10 @@ END $$
 
 _CHECKS: Final = (
     """
+CREATE TRIGGER take_xid BEFORE INSERT ON ledger_accounts
+  FOR EACH STATEMENT EXECUTE FUNCTION ledger_take_xid()
+""",
+    """
 CREATE TRIGGER take_xid BEFORE INSERT ON ledger_transactions
   FOR EACH STATEMENT EXECUTE FUNCTION ledger_take_xid()
 """,

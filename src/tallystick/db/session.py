@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
-from sqlalchemy import URL, event, make_url
+from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -92,10 +92,15 @@ def autocommit(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConnecti
 
 
 @asynccontextmanager
-async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A connection on which all that is read was committed at one moment, and that cannot write."""
+async def snapshot(engine: AsyncEngine, shared: str | None = None) -> AsyncIterator[AsyncConnection]:
+    """A connection on which all that is read was committed at one moment, and that cannot write.
+
+    ``shared`` names the snapshot of another connection (``pg_export_snapshot()``): the same moment.
+    """
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        if shared is not None:
+            await connection.execute(text(f"SET TRANSACTION SNAPSHOT '{shared}'"))
         yield connection
 
 

@@ -1,6 +1,7 @@
 """Seals: the ledger's transactions in blocks, each block's hash over the one before. Tamper evidence.
 
-A block covers the ledger transactions with ids in (``after_id``, ``last_id``] and the effect dates likewise.
+A block covers the ledger transactions with ids in (``after_id``, ``last_id``], and likewise the effect dates
+and the accounts that came with them.
 Its leaves hold, for each row, the id and the first half of the SHA-256 of the row's canonical form, so that a
 row which was changed, removed or slipped in can be named. Its hash is the SHA-256 of the previous hash, the
 block's bounds and its leaves: whoever knows the latest hash knows all of the past.
@@ -10,8 +11,9 @@ there already; but a database transaction takes its xid before its rows get thei
 So the highest id is read together with the snapshot's xmax, and sealed up to once every xid below that is
 finished. No xid is stored: after a dump and restore they start anew.
 
-The canonical form is PostgreSQL's own text form of a row, which tells null from empty and quotes what needs
-quoting, with times and dates in their binary form, free of any setting of the session.
+The canonical form is PostgreSQL's own binary form of a row (``record_send``), which tells null from empty,
+says how long each value is, and depends on no setting of the session. Only built-in types are in it, whose
+numbers are the same everywhere.
 """
 
 from __future__ import annotations
@@ -32,46 +34,66 @@ _LOCK: Final = 0x7A11_5EA1
 """Of PostgreSQL's advisory locks: one sealer at a time."""
 
 LEAVES: Final = """
-SELECT t.id, substring(sha256(convert_to(ROW(
-         t.id, t.effect_key, t.kind, t.description, timestamptz_send(t.occurred_at),
-         date_send(t.accounting_on), timestamptz_send(t.posted_at), t.source, t.payment_id, t.rule_version,
-         t.digest, l.legs
-       )::text, 'UTF8')) FROM 1 FOR 16) AS leaf
+SELECT t.id, substring(sha256(record_send(ROW(
+         t.id, t.effect_key, t.kind, t.description, t.occurred_at, t.accounting_on, t.posted_at, t.source,
+         t.payment_id, t.rule_version, t.digest
+       )) || coalesce(l.legs, '')) FROM 1 FOR 16) AS leaf
   FROM ledger_transactions t
   LEFT JOIN (
     SELECT e.transaction_id,
            string_agg(
-             ROW(e.position, a.name, a.currency, a.type, e.direction, e.amount, e.currency)::text, ','
+             record_send(ROW(e.position, e.account_id, e.direction, e.amount, e.currency)), ''
              ORDER BY e.position
            ) AS legs
-      FROM ledger_entries e LEFT JOIN ledger_accounts a ON a.id = e.account_id
+      FROM ledger_entries e
      WHERE e.transaction_id > :after_id AND e.transaction_id <= :last_id
      GROUP BY e.transaction_id
   ) l ON l.transaction_id = t.id
  WHERE t.id > :after_id AND t.id <= :last_id
 """
-"""A leaf for each ledger transaction of a block: over its header, its legs and their accounts."""
+"""A leaf for each ledger transaction of a block: over its header and its legs, which name accounts by id."""
+
+ACCOUNT_LEAVES: Final = """
+SELECT a.id, substring(sha256(record_send(ROW(
+         a.id, a.name, a.currency, a.type, a.created_at
+       ))) FROM 1 FOR 16) AS leaf
+  FROM ledger_accounts a WHERE a.id > :after_account_id AND a.id <= :last_account_id
+"""
+"""A leaf for each account that was made in a block."""
 
 DATE_LEAVES: Final = """
-SELECT d.id, substring(sha256(convert_to(ROW(
-         d.id, d.transaction_id, timestamptz_send(d.occurred_at), d.source, timestamptz_send(d.heard_at)
-       )::text, 'UTF8')) FROM 1 FOR 16) AS leaf
+SELECT d.id, substring(sha256(record_send(ROW(
+         d.id, d.transaction_id, d.occurred_at, d.source, d.heard_at
+       ))) FROM 1 FOR 16) AS leaf
   FROM effect_dates d WHERE d.id > :after_date_id AND d.id <= :last_date_id
 """
 """A leaf for each effect date of a block."""
 
-_PACKED: Final = "coalesce(string_agg(int8send(id) || leaf, ''::bytea ORDER BY id), '')"
+_PACK: Final = "coalesce(string_agg(int8send(id) || leaf, ''::bytea ORDER BY id), '')"
+
+PACKED: Final = f"""
+SELECT (SELECT {_PACK} FROM ({LEAVES}) AS t) AS leaves,
+       (SELECT {_PACK} FROM ({DATE_LEAVES}) AS d) AS date_leaves,
+       (SELECT {_PACK} FROM ({ACCOUNT_LEAVES}) AS a) AS account_leaves
+"""
+"""All leaves of a block, as a seal holds them."""
 
 BLOCK_HASH: Final = """
-sha256(CAST(:previous_hash AS bytea) || int8send(:block) || int2send(CAST(:format AS smallint))
-  || int8send(:after_id) || int8send(:last_id) || int8send(:after_date_id) || int8send(:last_date_id)
-  || int4send(length(leaves)) || leaves || date_leaves)
+sha256(record_send(ROW(
+  b.previous_hash, b.id, b.format, b.after_id, b.last_id, b.after_date_id, b.last_date_id,
+  b.after_account_id, b.last_account_id, b.leaves, b.date_leaves, b.account_leaves
+)))
 """
-"""Over ``leaves`` and ``date_leaves`` of the query around it."""
+"""Of a block ``b``."""
+
+NUMBERED: Final = ("id", "date_id", "account_id")
+"""What a block covers, each after one number and up to another."""
+BOUNDS: Final = tuple(f"{side}_{what}" for what in NUMBERED for side in ("after", "last"))
 
 _HORIZON: Final = text("""
 SELECT (SELECT coalesce(max(id), 0) FROM ledger_transactions) AS last_id,
        (SELECT coalesce(max(id), 0) FROM effect_dates) AS last_date_id,
+       (SELECT coalesce(max(id), 0) FROM ledger_accounts) AS last_account_id,
        CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) AS xmax
 """)
 
@@ -82,7 +104,7 @@ SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint) >= 
 _TURN: Final = text("SELECT pg_try_advisory_xact_lock(:lock)")
 
 _HEAD: Final = text("""
-SELECT id, last_id, last_date_id, hash FROM ledger_seals ORDER BY id DESC LIMIT 1
+SELECT id, last_id, last_date_id, last_account_id, hash FROM ledger_seals ORDER BY id DESC LIMIT 1
 """)
 
 _BOUND: Final = text("""
@@ -91,18 +113,20 @@ SELECT coalesce(max(id), :after_id) FROM (
 ) AS block
 """)
 
+_BOUND_COLUMNS: Final = ", ".join(f"CAST(:{name} AS bigint) AS {name}" for name in BOUNDS)
+
 _SEAL: Final = text(f"""
-WITH packed AS (
-  SELECT (SELECT {_PACKED} FROM ({LEAVES}) AS t) AS leaves,
-         (SELECT {_PACKED} FROM ({DATE_LEAVES}) AS d) AS date_leaves
+WITH b AS (
+  SELECT CAST(:block AS bigint) AS id, CAST(:format AS smallint) AS format,
+         {_BOUND_COLUMNS}, CAST(:previous_hash AS bytea) AS previous_hash, packed.*
+    FROM ({PACKED}) AS packed
 )
 INSERT INTO ledger_seals (
-  id, format, after_id, last_id, after_date_id, last_date_id, transactions, leaves, date_leaves,
-  previous_hash, hash
+  id, format, {", ".join(BOUNDS)}, transactions, leaves, date_leaves, account_leaves, previous_hash, hash
 )
-SELECT :block, :format, :after_id, :last_id, :after_date_id, :last_date_id, length(leaves) / 24, leaves,
-       date_leaves, :previous_hash, {BLOCK_HASH}
-  FROM packed
+SELECT id, format, {", ".join(BOUNDS)}, length(leaves) / 24, leaves, date_leaves, account_leaves,
+       previous_hash, {BLOCK_HASH}
+  FROM b
 RETURNING transactions
 """)
 
@@ -138,6 +162,7 @@ class Horizon:
 
     last_id: int
     last_date_id: int
+    last_account_id: int
     xmax: int
 
 
@@ -158,10 +183,7 @@ async def seal(engine: AsyncEngine, upto: Horizon) -> int:
         async with engine.begin() as connection:
             if not (await connection.execute(_FINISHED, {"xmax": upto.xmax})).scalar_one():
                 return sealed
-            locked = await connection.execute(
-                text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}
-            )
-            if not locked.scalar_one():
+            if not (await connection.execute(_TURN, {"lock": _LOCK})).scalar_one():
                 return sealed
             block = await _next_block(connection, upto)
             if block is None:
@@ -197,12 +219,14 @@ async def _next_block(connection: AsyncConnection, upto: Horizon) -> dict[str, A
         "format": FORMAT,
         "after_id": head.last_id if head else 0,
         "after_date_id": head.last_date_id if head else 0,
+        "after_account_id": head.last_account_id if head else 0,
         "previous_hash": head.hash if head else GENESIS,
     }
     bound = {"after_id": block["after_id"], "upto": upto.last_id, "limit": BLOCK}
     block["last_id"] = (await connection.execute(_BOUND, bound)).scalar_one()
     block["last_date_id"] = max(upto.last_date_id, block["after_date_id"])
-    nothing_new = block["last_id"] == block["after_id"] and block["last_date_id"] == block["after_date_id"]
+    block["last_account_id"] = max(upto.last_account_id, block["after_account_id"])
+    nothing_new = all(block[f"last_{what}"] == block[f"after_{what}"] for what in NUMBERED)
     return None if nothing_new else block
 
 

@@ -1,11 +1,14 @@
 """Checks the stored ledger against its seals, and the balances against the entries.
 
-Everything is read in one snapshot, so that writers do not disturb it, and hashed by PostgreSQL itself.
+Everything is read in one snapshot, by several connections that share it, so that writers do not disturb it
+and all processors of the database are used; and hashed by PostgreSQL itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -14,24 +17,43 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.db.session import snapshot
-from tallystick.ledger.seals import BLOCK_HASH, DATE_LEAVES, GENESIS, LEAVES, unpack
+from tallystick.ledger.seals import (
+    ACCOUNT_LEAVES,
+    BLOCK_HASH,
+    BOUNDS,
+    DATE_LEAVES,
+    GENESIS,
+    LEAVES,
+    NUMBERED,
+    PACKED,
+    unpack,
+)
 
-_SEALS: Final = text("""
-SELECT id, format, after_id, last_id, after_date_id, last_date_id, leaves, date_leaves, previous_hash, hash
-  FROM ledger_seals WHERE id >= :first ORDER BY id
+_READERS: Final = 4
+"""Connections that check blocks at the same time."""
+
+_SEALS: Final = text(f"""
+SELECT id, {", ".join(BOUNDS)}, previous_hash, hash FROM ledger_seals WHERE id >= :first ORDER BY id
 """)
 _BEFORE: Final = text("""
-SELECT last_id, last_date_id, hash FROM ledger_seals WHERE id < :first ORDER BY id DESC LIMIT 1
-""")
-_LEAVES: Final = text(LEAVES)
-_DATE_LEAVES: Final = text(DATE_LEAVES)
-_HASH: Final = text(f"""
-SELECT {BLOCK_HASH}
-  FROM (SELECT CAST(:leaves AS bytea) AS leaves, CAST(:date_leaves AS bytea) AS date_leaves) AS packed
+SELECT last_id, last_date_id, last_account_id, hash FROM ledger_seals WHERE id < :first
+ ORDER BY id DESC LIMIT 1
 """)
 
+_CHECK: Final = text(f"""
+SELECT b.hash = {BLOCK_HASH} AS hashed,
+       b.leaves = p.leaves AND b.date_leaves = p.date_leaves AND b.account_leaves = p.account_leaves AS same
+  FROM ledger_seals b, ({PACKED}) AS p WHERE b.id = :id
+""")
+
+_STORED: Final = text("SELECT leaves, date_leaves, account_leaves FROM ledger_seals WHERE id = :id")
+
 _NAMES: Final = text("""
-SELECT id, effect_key FROM ledger_transactions WHERE id = ANY(CAST(:ids AS bigint[]))
+SELECT 'ledger transaction' AS kind, id, effect_key AS name FROM ledger_transactions
+ WHERE id = ANY(CAST(:transactions AS bigint[]))
+UNION ALL
+SELECT 'account', id, name || ' in ' || currency FROM ledger_accounts
+ WHERE id = ANY(CAST(:accounts AS bigint[]))
 """)
 
 _COUNT_ENTRIES: Final = text("""
@@ -82,7 +104,7 @@ class Fault(StrEnum):
     """What can be wrong."""
 
     CHANGED = "changed"
-    """A row is not what was sealed: its header, one of its legs, or the account that a leg names."""
+    """A row is not what was sealed: a header or one of its legs, an account, a date."""
     REMOVED = "removed"
     INSERTED = "inserted"
     """A row stands in a block that was sealed without it."""
@@ -118,77 +140,116 @@ class Verdict:
 
 
 Watch = Callable[[int], None]
-"""Told the number of each block that was checked."""
+"""Told how many blocks are checked."""
 
 
-async def verify(engine: AsyncEngine, *, first: int = 1, watch: Watch = lambda _block: None) -> Verdict:
+async def verify(engine: AsyncEngine, *, first: int = 1, watch: Watch = lambda _blocks: None) -> Verdict:
     """Check every block from ``first`` on, and all balances.
 
     From a later block than the first it is incremental: what lies before is taken from its seals and sums.
     """
-    findings: list[Finding] = []
-    async with snapshot(engine) as connection:
-        await connection.execute(text("SET LOCAL statement_timeout = 0"))
+    async with AsyncExitStack() as stack:
+        connection = await stack.enter_async_context(snapshot(engine))
+        await _take_time(connection)
         before = (await connection.execute(_BEFORE, {"first": first})).first()
-        previous = before.hash if before else GENESIS
-        last_id, last_date_id = (before.last_id, before.last_date_id) if before else (0, 0)
-        entries = (await connection.execute(_COUNT_ENTRIES, {"after": last_id})).scalar_one()
         seals = (await connection.execute(_SEALS, {"first": first})).all()
-        number = first
-        for seal in seals:
-            expected = {"id": number, "after_id": last_id, "after_date_id": last_date_id}
-            findings += await _check_link(connection, seal, previous, expected)
-            findings += await _check_rows(connection, seal)
-            previous, last_id, last_date_id = seal.hash, seal.last_id, seal.last_date_id
-            number = seal.id + 1
-            watch(seal.id)
+        readers = await _readers(engine, connection, stack, wanted=min(_READERS, len(seals)))
+        findings = _check_chain(seals, before, first)
+        findings += await _check_blocks(readers, seals, watch)
         findings += await _check_balances(connection, whole=first == 1)
-    head = bytes(previous).hex() if seals or before else None
+        after = before.last_id if before else 0
+        entries = (await connection.execute(_COUNT_ENTRIES, {"after": after})).scalar_one()
+    last = seals[-1] if seals else before
+    head = bytes(last.hash).hex() if last else None
     return Verdict(tuple(findings), len(seals), entries, head)
 
 
-async def _check_link(
-    connection: AsyncConnection, seal: Any, previous: bytes, expected: dict[str, int]
-) -> list[Finding]:
-    wrong = [name for name, value in expected.items() if getattr(seal, name) != value]
-    if wrong:
-        detail = f"its {', '.join(wrong)} does not follow from the seal before: one was removed or changed"
-        return [Finding(Fault.LINK, f"seal {seal.id}", detail, seal.id)]
-    if bytes(seal.previous_hash) != bytes(previous):
-        detail = "the hash it follows is not that of the seal before"
-        return [Finding(Fault.LINK, f"seal {seal.id}", detail, seal.id)]
-    columns = ("format", "after_id", "last_id", "after_date_id", "last_date_id", "leaves", "date_leaves")
-    parameters = {name: getattr(seal, name) for name in columns}
-    parameters |= {"block": seal.id, "previous_hash": seal.previous_hash}
-    computed = (await connection.execute(_HASH, parameters)).scalar_one()
-    if bytes(computed) == bytes(seal.hash):
-        return []
-    return [Finding(Fault.LINK, f"seal {seal.id}", "its hash is not that of its leaves", seal.id)]
+async def _readers(
+    engine: AsyncEngine, connection: AsyncConnection, stack: AsyncExitStack, *, wanted: int
+) -> list[AsyncConnection]:
+    """The connection and others with its snapshot, no more than the pool has."""
+    shared = (await connection.execute(text("SELECT pg_export_snapshot()"))).scalar_one()
+    more = min(wanted, engine.pool.size()) - 1  # type: ignore[attr-defined]
+    others = [await stack.enter_async_context(snapshot(engine, shared)) for _ in range(more)]
+    for other in others:
+        await _take_time(other)
+    return [connection, *others]
 
 
-async def _check_rows(connection: AsyncConnection, seal: Any) -> list[Finding]:
-    bounds = {"after_id": seal.after_id, "last_id": seal.last_id}
-    found = {row.id: bytes(row.leaf) for row in await connection.execute(_LEAVES, bounds)}
+async def _take_time(connection: AsyncConnection) -> None:
+    """Without the limits of those whom others wait for; one reader may be done long before the last."""
+    for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        await connection.execute(text(f"SET LOCAL {limit} = 0"))
+
+
+def _check_chain(seals: Sequence[Any], before: Any, first: int) -> list[Finding]:
+    """Whether each seal begins where the one before ends, and follows its hash."""
     findings = []
-    differing = _differences(unpack(bytes(seal.leaves)), found)
-    if differing:
-        rows = await connection.execute(_NAMES, {"ids": list(differing)})
-        names = {row.id: row.effect_key for row in rows}
-        findings += [
-            Finding(
-                fault,
-                f"ledger transaction {ident}",
-                names.get(ident, "its row is not there any more"),
-                seal.id,
-            )
-            for ident, fault in sorted(differing.items())
-        ]
-    bounds = {"after_date_id": seal.after_date_id, "last_date_id": seal.last_date_id}
-    dates = {row.id: bytes(row.leaf) for row in await connection.execute(_DATE_LEAVES, bounds)}
-    changed = _differences(unpack(bytes(seal.date_leaves)), dates)
-    return findings + [
-        Finding(fault, f"effect date {ident}", "the time of a ledger transaction", seal.id)
-        for ident, fault in sorted(changed.items())
+    number, previous = first, before
+    for seal in seals:
+        expected = {f"after_{what}": getattr(previous, f"last_{what}", 0) for what in NUMBERED}
+        wrong = [name for name, value in expected.items() if getattr(seal, name) != value]
+        if seal.id != number or wrong:
+            named = ", ".join([*(["id"] if seal.id != number else []), *wrong])
+            detail = f"its {named} does not follow from the seal before: one was removed or changed"
+            findings.append(Finding(Fault.LINK, f"seal {seal.id}", detail, seal.id))
+        elif bytes(seal.previous_hash) != bytes(previous.hash if previous else GENESIS):
+            detail = "the hash it follows is not that of the seal before"
+            findings.append(Finding(Fault.LINK, f"seal {seal.id}", detail, seal.id))
+        number, previous = seal.id + 1, seal
+    return findings
+
+
+async def _check_blocks(
+    readers: Sequence[AsyncConnection], seals: Sequence[Any], watch: Watch
+) -> list[Finding]:
+    """Each block against its rows, by whichever reader is free."""
+    found: dict[int, list[Finding]] = {}
+    rest = iter(seals)
+
+    async def read(connection: AsyncConnection, blocks: Iterator[Any]) -> None:
+        for seal in blocks:
+            found[seal.id] = await _check_block(connection, seal)
+            watch(len(found))
+
+    async with asyncio.TaskGroup() as group:
+        for connection in readers:
+            group.create_task(read(connection, rest))
+    return [finding for _, findings in sorted(found.items()) for finding in findings]
+
+
+async def _check_block(connection: AsyncConnection, seal: Any) -> list[Finding]:
+    bounds = {name: getattr(seal, name) for name in BOUNDS}
+    checked = (await connection.execute(_CHECK, {**bounds, "id": seal.id})).one()
+    findings = []
+    if not checked.hashed:
+        findings.append(Finding(Fault.LINK, f"seal {seal.id}", "its hash is not that of its leaves", seal.id))
+    return findings if checked.same else findings + await _differing_rows(connection, seal, bounds)
+
+
+async def _differing_rows(connection: AsyncConnection, seal: Any, bounds: dict[str, int]) -> list[Finding]:
+    """Which rows of a block are not those that were sealed."""
+    stored = (await connection.execute(_STORED, {"id": seal.id})).one()
+    differing: dict[str, dict[int, Fault]] = {}
+    for kind, leaves, sealed in (
+        ("ledger transaction", LEAVES, stored.leaves),
+        ("effect date", DATE_LEAVES, stored.date_leaves),
+        ("account", ACCOUNT_LEAVES, stored.account_leaves),
+    ):
+        rows = await connection.execute(text(leaves), bounds)
+        differing[kind] = _differences(unpack(bytes(sealed)), {row.id: bytes(row.leaf) for row in rows})
+    wanted = {"transactions": list(differing["ledger transaction"]), "accounts": list(differing["account"])}
+    names = {(row.kind, row.id): row.name for row in await connection.execute(_NAMES, wanted)}
+    unnamed = {"effect date": "the time of a ledger transaction"}
+    return [
+        Finding(
+            fault,
+            f"{kind} {ident}",
+            names.get((kind, ident), unnamed.get(kind, "its row is not there any more")),
+            seal.id,
+        )
+        for kind, ids in differing.items()
+        for ident, fault in sorted(ids.items())
     ]
 
 

@@ -116,6 +116,9 @@ ledger_seals = Table(
     Column("previous_hash", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     at("sealed_at", now=True),
+    Column("after_account_id", BigInteger, nullable=False),
+    Column("last_account_id", BigInteger, nullable=False),
+    Column("account_leaves", LargeBinary, nullable=False),
 )
 
 # Sums of sealed entries by day and by hour of UTC. See ledger/sums.py.
