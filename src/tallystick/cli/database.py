@@ -25,14 +25,16 @@ _PROBLEMS: Final = {
 """What to say for an SQLSTATE that is somebody's configuration rather than a fault of ours."""
 
 
-def with_engine(work: Callable[[AsyncEngine], Awaitable[T]], *, owner: bool = False) -> T:
-    """Run ``work`` with an engine on DATABASE_URL (for ``owner`` see ``open_engine``).
+def with_engine(
+    work: Callable[[AsyncEngine], Awaitable[T]], *, owner: bool = False, patient: bool = False
+) -> T:
+    """Run ``work`` with an engine on DATABASE_URL (for ``owner`` and ``patient`` see ``open_engine``).
 
     Raises DatabaseUnavailableError or ConfigurationError instead of a driver's traceback.
     """
 
     async def run() -> T:
-        engine = open_engine(database_settings(), owner=owner)
+        engine = open_engine(database_settings(), owner=owner, patient=patient)
         try:
             return await work(engine)
         except Exception as error:

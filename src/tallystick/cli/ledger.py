@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tallystick.cli.database import with_engine
 from tallystick.cli.ledger_export import export
 from tallystick.cli.ledger_proof import balance, seals, verify
+from tallystick.cli.ledger_rebuild import rebuild
 from tallystick.cli.output import Json, amount, out, print_json
 from tallystick.ledger.balances import AccountBalance, totals, trial_balance
 
@@ -21,6 +22,7 @@ app.command("export")(export)
 app.command("verify")(verify)
 app.command("seals")(seals)
 app.command("balance")(balance)
+app.command("rebuild")(rebuild)
 
 
 @app.command("trial-balance")

@@ -53,8 +53,8 @@ def _grants(role: str) -> Iterator[str]:
     yield f"GRANT SELECT ON alembic_version TO {role}"
     yield f"""DO $$ BEGIN
   EXECUTE format('GRANT USAGE ON SCHEMA %I TO {role}', current_schema());
-  -- a rebuild of the ledger is made in a schema of its own, and dropped
-  EXECUTE format('GRANT CREATE ON DATABASE %I TO {role}', current_database());
+  -- a rebuild of the ledger is laid into temporary tables
+  EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO {role}', current_database());
 END $$"""
 
 

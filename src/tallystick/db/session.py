@@ -32,17 +32,18 @@ _LIMITS: Final = {
 """No statement, lock or open transaction waits for ever."""
 
 
-def open_engine(settings: Settings, *, owner: bool = False) -> AsyncEngine:
+def open_engine(settings: Settings, *, owner: bool = False, patient: bool = False) -> AsyncEngine:
     """The engine of this process; nothing is connected yet.
 
     A connection that the server has closed is replaced before use, so that a restart of PostgreSQL is not
     noticed by the first caller; to see it costs no question to the server, as ``pool_pre_ping`` would.
-    That of the ``owner`` of the tables has no limits on waiting: an index built by a migration may take an
-    hour.
+    That of the ``owner`` of the tables has no limits on waiting, since an index built by a migration may
+    take an hour; nor has a ``patient`` one, for a command that goes through the whole ledger.
 
     Raises ConfigurationError when the URL cannot be read.
     """
     url = _read_url(settings, owner=owner)
+    limited = not (owner or patient)
     query = dict(url.query)
     if "sslmode" in query:  # libpq's name, which most hosts write into their URLs; asyncpg's is ssl
         query["ssl"] = query.pop("sslmode")
@@ -55,11 +56,11 @@ def open_engine(settings: Settings, *, owner: bool = False) -> AsyncEngine:
         connect_args={
             "timeout": settings.database_timeout_s,
             # seconds; a server that froze says nothing of its own limits
-            "command_timeout": None if owner else 90,
+            "command_timeout": 90 if limited else None,
             "server_settings": {
                 "application_name": "tallystick",
                 "timezone": "UTC",
-                **({} if owner else _LIMITS),
+                **(_LIMITS if limited else {}),
             },
         },
     )

@@ -1,0 +1,1 @@
+"""The ledger built again from its stored inputs, and compared with what stands."""
