@@ -82,6 +82,27 @@ class House:
             assert time.monotonic() < deadline, f"still pending: {pending}"
             await asyncio.sleep(0.05)
 
+    async def until_applied(self) -> None:
+        """Wait until all is processed and settled, nothing unapplied, and nothing was a dead letter."""
+        await self.until_processed()
+        await self.until_settled()
+        await self.until("liabilities:unapplied", {})
+        query = text("SELECT type FROM webhook_events WHERE status NOT IN ('processed', 'ignored')")
+        async with self.app.engine.connect() as connection:
+            assert list((await connection.execute(query)).scalars()) == []
+
+    async def until_posted(self, *keys: str) -> None:
+        """Wait until ledger transactions with these effect keys stand."""
+        deadline = time.monotonic() + 30
+        query = text("SELECT effect_key FROM ledger_transactions WHERE effect_key = ANY(:keys)")
+        while True:
+            async with self.app.engine.connect() as connection:
+                found = set((await connection.execute(query, {"keys": list(keys)})).scalars())
+            if found == set(keys):
+                return
+            assert time.monotonic() < deadline, f"not posted: {set(keys) - found}"
+            await asyncio.sleep(0.05)
+
     async def until_settled(self) -> None:
         """Wait until our balance at Stripe is Stripe's, and nothing is left in clearing."""
         deadline = time.monotonic() + 30
@@ -98,9 +119,17 @@ class House:
 
 @asynccontextmanager
 async def house(
-    database_url: str, valkey: EmbeddedValkey, *, thin: bool = False, **settings: Any
+    database_url: str,
+    valkey: EmbeddedValkey,
+    *,
+    thin: bool = False,
+    api_version: str | None = None,
+    **settings: Any,
 ) -> AsyncIterator[House]:
-    """A house of its own. ``thin``: the sandbox sends thin events instead of snapshots."""
+    """A house of its own. ``thin``: the sandbox sends thin events instead of snapshots.
+
+    ``api_version``: that of the snapshots, else the account's.
+    """
     sock = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}/webhooks/stripe"
     config = SandboxConfig(seed=3, settlement_delay=0.05, refund_delay=0.05)
@@ -112,7 +141,7 @@ async def house(
             "database_url": database_url,
             "redis_url": valkey.url(),
             "stripe_secret_key": "sk_test_x",
-            "stripe_webhook_secrets": await _subscribe(stripe, url, thin=thin),
+            "stripe_webhook_secrets": await _subscribe(stripe, url, thin=thin, api_version=api_version),
             "stripe_api_base": sandbox.url,
             "queue_name": f"test:{time.monotonic_ns()}",
             "settlement_interval_s": 0.5,
@@ -132,10 +161,10 @@ async def house(
     sock.close()
 
 
-async def _subscribe(stripe: httpx.AsyncClient, url: str, *, thin: bool) -> str:
+async def _subscribe(stripe: httpx.AsyncClient, url: str, *, thin: bool, api_version: str | None) -> str:
     """Have all events sent there; returns the signing secret."""
     if not thin:
-        form = {"url": url, "enabled_events[]": "*"}
+        form = {"url": url, "enabled_events[]": "*"} | ({"api_version": api_version} if api_version else {})
         return str((await stripe.post("/v1/webhook_endpoints", data=form)).json()["secret"])
     destination = {
         "name": "ours",

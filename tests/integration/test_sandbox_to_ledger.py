@@ -45,35 +45,6 @@ async def test_whatever_stripe_moves_our_balance_is_its_balance(running: House) 
     assert await running.ours("expenses:dispute_fees") == {"usd": 1500}
 
 
-async def test_what_is_billed_at_stripe_settles_in_our_books(running: House) -> None:
-    """A subscription's first invoice, paid by card: its money is ours, unapplied until billing is posted."""
-    customer = await running.stripe("/v1/customers", email="ada@example.com")
-    await running.stripe("/v1/payment_methods/pm_card_visa/attach", customer=customer["id"])
-    price = await running.stripe(
-        "/v1/prices",
-        **{
-            "currency": "usd",
-            "unit_amount": 1900,
-            "recurring[interval]": "month",
-            "product_data[name]": "Plan",
-        },
-    )
-    methods = (
-        await running.client.get("/v1/payment_methods", params={"customer": customer["id"], "type": "card"})
-    ).json()["data"]
-    made = await running.stripe(
-        "/v1/subscriptions",
-        **{
-            "customer": customer["id"],
-            "items[0][price]": price["id"],
-            "default_payment_method": methods[0]["id"],
-        },
-    )
-    assert made["status"] == "active"
-    await running.until("liabilities:unapplied", {"usd": 1900})
-    await running.until_settled()
-
-
 async def _charge(running: House, method: str, amount: int, currency: str = "usd") -> dict[str, Any]:
     return await running.stripe(
         "/v1/payment_intents",
