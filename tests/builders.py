@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
+
+from tallystick.money import convert
 
 Json = dict[str, Any]
 START = 1_790_000_000
@@ -20,6 +23,8 @@ class StripeStory:
     """
 
     api_version: str = "2026-10-28.endive"
+    settlement: str | None = None
+    """The currency that everything settles in, at a rate of its own each time; None: what it was paid in."""
     events: list[Json] = field(default_factory=list)
     charges: dict[str, Json] = field(default_factory=dict)
     intents: dict[str, Json] = field(default_factory=dict)
@@ -156,6 +161,11 @@ class StripeStory:
     def balance_transaction(self, kind: str, source: Json, amount: int, fee: int, details: Any) -> Json:
         """A balance transaction, as it is listed with its source expanded."""
         number = next(self._numbers)
+        currency, rate = source["currency"], None
+        if self.settlement not in (None, currency):
+            rate = 1.1 + number % 7 / 100
+            amount = convert(amount, currency, self.settlement, Decimal(str(rate)))
+            currency, details = self.settlement, [{**line, "currency": self.settlement} for line in details]
         made = {
             "id": f"txn_{number:06d}",
             "object": "balance_transaction",
@@ -164,7 +174,8 @@ class StripeStory:
             "amount": amount,
             "fee": fee,
             "net": amount - fee,
-            "currency": source["currency"],
+            "currency": currency,
+            "exchange_rate": rate,
             "created": START + number,
             "available_on": START + number,
             "balance_type": "payments",

@@ -55,6 +55,18 @@ class StoryStripe:
     async def retrieve_charge(self, charge: str) -> Json | None:
         return self._story.charges.get(charge)
 
+    async def retrieve_settled_charge(self, charge: str) -> Json | None:
+        found = self._story.charges.get(charge)
+        settled = [
+            txn
+            for txn in self._story.balance_transactions
+            if found and txn["id"] == found["balance_transaction"]
+        ]
+        return found and {
+            **found,
+            "balance_transaction": {**settled[0], "source": charge} if settled else None,
+        }
+
     async def list_refunds(self, charge: str) -> Json:
         sources = [txn["source"] for txn in self._story.balance_transactions if txn["type"] == "refund"]
         return {"data": [refund for refund in sources if refund["charge"] == charge]}
@@ -121,7 +133,7 @@ class Road:
         failures = Failures(engine, self.settings, clock=clock)
         self.lookups = Lookups(engine, self.stripe, failures, unknown_after=1)
         self.processor = Processor(engine, book, self.settings, failures)
-        self.settlement = Settlement(engine, self.stripe, book, self.settings)
+        self.settlement = Settlement(engine, self.stripe, book, self.settings, self.lookups)
         self.inbox = Inbox(engine, lambda _ids: None, ring_grace_s=5, timeout_s=10)
 
     async def deliver(self, events: Sequence[Json]) -> Outcome:

@@ -84,7 +84,7 @@ class Worker:
         )
         self._asking = Asking(lookups, app.bell.ring)
         self._completer = Completer(app.engine, app.stripe, app.settings)
-        self._settlement = Settlement(app.engine, app.stripe, self._book, app.settings)
+        self._settlement = Settlement(app.engine, app.stripe, self._book, app.settings, lookups)
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._loops = Loops()
         self._settle_now = asyncio.Event()

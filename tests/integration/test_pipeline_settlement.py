@@ -16,6 +16,8 @@ from tests.road import Road, StoryStripe, picture
 from tallystick.errors import StripeRefusedError, StripeUnavailableError
 from tallystick.ledger.book import Book, Posted
 from tallystick.ledger.entries import LedgerTransaction
+from tallystick.pipeline.failures import Failures
+from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.settlement import Settlement
 from tallystick.stripe_gateway.client import StripeGateway
 
@@ -61,6 +63,10 @@ class MoodyStripe(StoryStripe):
         self._check(txn)
         return None if txn in self.unknown else await super().retrieve_balance_transaction(txn)
 
+    async def retrieve_settled_charge(self, charge: str) -> Json | None:
+        self._check(charge)
+        return await super().retrieve_settled_charge(charge)
+
     async def list_balance_transactions(self, **_: Any) -> Json:
         self._check(None)
         return await super().list_balance_transactions() if self.lists else {"data": [], "has_more": False}
@@ -68,7 +74,9 @@ class MoodyStripe(StoryStripe):
 
 def with_moods(road: Road, story: StripeStory) -> MoodyStripe:
     stripe = MoodyStripe(story)
-    road.settlement = Settlement(road.engine, cast("StripeGateway", stripe), Book(), road.settings)
+    gateway = cast("StripeGateway", stripe)
+    lookups = Lookups(road.engine, gateway, Failures(road.engine, road.settings))
+    road.settlement = Settlement(road.engine, gateway, Book(), road.settings, lookups)
     return stripe
 
 
@@ -86,7 +94,7 @@ async def test_an_unknown_type_is_posted_to_suspense(engine: AsyncEngine) -> Non
 
 
 async def test_another_settlement_currency_goes_through_fx_and_clearing_drains(engine: AsyncEngine) -> None:
-    """A charge of 10.00 EUR that settles as 11.50 USD, and a refund of 4.00 EUR that costs 4.70 USD."""
+    """A charge of 10.00 EUR that settles as 11.50 USD; 4.00 EUR of it go back for 4.70 USD: 0.10 lost."""
     story = StripeStory()
     charge = story.succeed(story.intent(1000, "eur", ours=OURS))
     refund = story.refund(charge, 400, ours=True)
@@ -103,7 +111,8 @@ async def test_another_settlement_currency_goes_through_fx_and_clearing_drains(e
     assert await book_balances(engine) == {
         ("assets:stripe:balance", "usd"): 1150 - 63 - 470,
         ("expenses:stripe_fees", "usd"): 63,
-        ("equity:fx", "usd"): -(1150 - 470),
+        ("equity:fx", "usd"): -(1150 - 460),  # of the 600 that stayed, at the rate at which they came
+        ("expenses:fx_losses", "usd"): 10,
         ("equity:fx", "eur"): 1000 - 400,
         ("assets:stripe:clearing", "eur"): 0,
         ("liabilities:unapplied", "eur"): 0,
@@ -252,7 +261,7 @@ async def test_settlement_and_events_of_one_payment_do_not_deadlock(engine: Asyn
     road = Road(engine, story)
     await road.deliver(story.events[:1])
     book = GatedBook()
-    settlement = Settlement(engine, road.stripe, book, road.settings)
+    settlement = Settlement(engine, road.stripe, book, road.settings, road.lookups)
     settling = asyncio.create_task(settlement.pull())
     async with asyncio.timeout(20):
         await book.reached.wait()
@@ -266,3 +275,52 @@ async def test_settlement_and_events_of_one_payment_do_not_deadlock(engine: Asyn
     async with engine.connect() as connection:
         deadlocks = text("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
         assert (await connection.execute(deadlocks)).scalar_one() == 0
+
+
+class UnsettledStripe(StoryStripe):
+    """Has no balance transaction for any charge until it is told to."""
+
+    settled = False
+
+    async def retrieve_settled_charge(self, charge: str) -> Json | None:
+        found = await super().retrieve_settled_charge(charge)
+        return found if self.settled or found is None else {**found, "balance_transaction": None}
+
+
+async def test_an_exchange_difference_is_posted_once_the_charge_is_settled(engine: AsyncEngine) -> None:
+    """The refund itself does not wait for it."""
+    story = StripeStory(settlement="usd")
+    charge = story.succeed(story.intent(1000, "eur", ours=OURS))
+    refund = story.refund(charge, 1000, ours=True)
+    stripe = UnsettledStripe(story)
+    road = Road(engine, story, stripe)
+    await road.deliver(story.events)
+    await road.finish()
+    txn = refund["balance_transaction"]
+    assert (await states(engine))[txn] == ("fetched", 0)
+    balances = await book_balances(engine)
+    assert balances["assets:stripe:clearing", "eur"] == 0
+    lost = -sum(each["amount"] for each in story.balance_transactions)
+    assert balances["equity:fx", "usd"] == lost != 0
+
+    stripe.settled = True
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE balance_transactions SET due_at = now()"))
+    await road.settlement.fetch_and_post()
+    assert (await states(engine))[txn] == ("posted", 0)
+    balances = await book_balances(engine)
+    assert balances["equity:fx", "usd"] == balances["equity:fx", "eur"] == 0
+    assert balances["expenses:fx_losses" if lost > 0 else "revenue:fx_gains", "usd"] == lost
+
+
+async def test_an_exchange_difference_waits_while_stripe_is_away(engine: AsyncEngine) -> None:
+    story = StripeStory(settlement="usd")
+    charge = story.succeed(story.intent(1000, "eur", ours=OURS))
+    story.refund(charge, 400, ours=True)
+    road = Road(engine, story)
+    await road.deliver(story.events)
+    stripe = with_moods(road, story)
+    stripe.lists = True
+    stripe.error, stripe.only = StripeUnavailableError("away"), frozenset({charge["id"]})
+    await road.settlement.pull()
+    assert sorted((await states(engine)).values()) == [("fetched", 0), ("posted", 0)]

@@ -17,7 +17,7 @@ from tests.road import Road, StoryStripe, incoming
 
 from tallystick.db.session import open_engine
 from tallystick.errors import StripeRefusedError
-from tallystick.events import charges
+from tallystick.events import applications
 from tallystick.events.catalog import EVENTS
 from tallystick.events.spec import Effects, Event, Facts
 from tallystick.ledger import chart, entries
@@ -295,10 +295,10 @@ async def test_another_version_of_a_rule_is_no_damage(
     sales = {key for key in await effect_keys(engine) if key.endswith(":sale")}
     assert sales
     with monkeypatch.context() as patched:
-        patched.setattr(charges, "post", _new_rule(_to_another_account))
+        patched.setattr(applications, "post", _new_rule(_to_another_account))
         assert named(await differs(engine)) == dict.fromkeys(sales, "rule_changed")
     with monkeypatch.context() as patched:
-        patched.setattr(charges, "post", _new_rule(_under_another_key))
+        patched.setattr(applications, "post", _new_rule(_under_another_key))
         renamed = {key.replace("payment:", "sale_of:") for key in sales}
         assert named(await differs(engine)) == dict.fromkeys(sales | renamed, "rule_changed")
     await equal(engine)

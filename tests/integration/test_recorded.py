@@ -86,7 +86,7 @@ async def _work_off(face: Face) -> None:
     failures = Failures(app.engine, app.settings)
     lookups = Lookups(app.engine, app.stripe, failures, unknown_after=1)
     processor = Processor(app.engine, book, app.settings, failures)
-    settlement = Settlement(app.engine, app.stripe, book, app.settings)
+    settlement = Settlement(app.engine, app.stripe, book, app.settings, lookups)
     for _ in range(5):  # a rule asks one question after the other
         async with app.engine.connect() as connection:
             query = text("SELECT id FROM webhook_events WHERE status = 'pending'")

@@ -57,10 +57,13 @@ PAYOUTS = st.lists(
 
 
 def tell(
-    payments: list[dict[str, Any]], api_version: str, payouts: list[tuple[int, list[str]]]
+    payments: list[dict[str, Any]],
+    api_version: str,
+    payouts: list[tuple[int, list[str]]],
+    settlement: str | None,
 ) -> StripeStory:
     """The story of these payments and payouts, one after the other."""
-    story = StripeStory(api_version=api_version)
+    story = StripeStory(api_version=api_version, settlement=settlement)
     for number, payment in enumerate(payments):
         ours = f"pay_{number:026d}" if payment["ours"] else None
         intent = story.intent(payment["amount"], payment["currency"], ours=ours)
@@ -118,7 +121,8 @@ async def test_any_order_repetition_and_batching_ends_in_the_same_books(
     payments: list[dict[str, Any]] = data.draw(st.lists(PAYMENTS, min_size=1, max_size=5))
     version = data.draw(st.sampled_from(["2026-10-28.endive", "2023-10-16"]))
     payouts = data.draw(PAYOUTS)
-    story = tell(payments, version, payouts)
+    settlement = data.draw(st.sampled_from([None, "usd"]))
+    story = tell(payments, version, payouts, settlement)
     expected = await _play(databases, story, [[event] for event in story.events], settle_after=set())
 
     repeated = story.events + data.draw(st.lists(st.sampled_from(story.events), max_size=10))

@@ -189,7 +189,7 @@ def transaction(**values: Any) -> Json:
 def test_fees_go_where_they_belong() -> None:
     lines = [("stripe_fee", 40), ("application_fee", 10), ("tax", 8), ("new_kind_of_fee", 1)]
     details = [{"type": kind, "amount": amount, "currency": "usd"} for kind, amount in lines]
-    [posted] = legs(balance_transaction_effects(transaction(fee_details=details))).values()
+    [posted] = legs(balance_transaction_effects(transaction(fee_details=details), {})).values()
     assert posted == {
         "assets:stripe:balance": 941,
         "expenses:stripe_fees": 40,
@@ -203,7 +203,7 @@ def test_fees_go_where_they_belong() -> None:
 def test_a_disputes_fee_is_a_dispute_fee() -> None:
     body = transaction(type="adjustment", reporting_category="dispute", amount=-3000, fee=1500, net=-4500)
     body["fee_details"][0]["amount"] = 1500
-    [posted] = legs(balance_transaction_effects(body)).values()
+    [posted] = legs(balance_transaction_effects(body, {})).values()
     assert posted == {
         "assets:stripe:balance": -4500,
         "expenses:dispute_fees": 1500,
@@ -214,13 +214,13 @@ def test_a_disputes_fee_is_a_dispute_fee() -> None:
 @pytest.mark.parametrize("kind", ["a_type_of_tomorrow", "tax_fund"])
 def test_what_has_no_rule_goes_to_suspense(kind: str) -> None:
     body = transaction(type=kind, reporting_category=kind, fee=0, net=1000, fee_details=[])
-    [posted] = legs(balance_transaction_effects(body)).values()
+    [posted] = legs(balance_transaction_effects(body, {})).values()
     assert posted == {"assets:stripe:balance": 1000, "suspense:stripe": -1000}
 
 
 def test_another_balance_of_stripes_has_an_account_whatever_its_name() -> None:
     body = transaction(balance_type="Issuing-v2", type="topup", reporting_category="topup", fee=0, net=1000)
-    [posted] = legs(balance_transaction_effects({**body, "fee_details": []})).values()
+    [posted] = legs(balance_transaction_effects({**body, "fee_details": []}, {})).values()
     assert posted["assets:stripe:issuing_v2"] == 1000
 
 
@@ -230,7 +230,7 @@ def _foreign(amount: int, category: str = "charge", **charge: Any) -> dict[str, 
         "captured": True, "currency": "eur", "created": 1, "payment_intent": "pi_1", **charge,
     }  # fmt: skip
     body = transaction(amount=amount, fee=0, net=amount, fee_details=[], source=source, exchange_rate=1.1)
-    posted = legs(balance_transaction_effects({**body, "reporting_category": category}))
+    posted = legs(balance_transaction_effects({**body, "reporting_category": category}, {}))
     return posted["balance_transaction:txn_1"]
 
 
@@ -264,7 +264,7 @@ def _multicaptured(**more: Any) -> dict[str, dict[str, int]]:
         "payment_method_details": {"card": {"multicapture": {"status": "available"}}},
     }  # fmt: skip
     body = transaction(fee=0, fee_details=[], source=source, exchange_rate=1.17, **more)
-    return legs(balance_transaction_effects({**body, "reporting_category": "charge"}))
+    return legs(balance_transaction_effects({**body, "reporting_category": "charge"}, {}))
 
 
 @pytest.mark.parametrize("amount", [3333, 2222, 1, -3333])

@@ -50,7 +50,7 @@ def test_a_payout_of_a_negative_amount_comes_from_the_bank() -> None:
 
 def test_its_balance_transactions_tell_of_it_too() -> None:
     story, payout = _told(["paid", "failed"])
-    out, back = (balance_transaction_effects(txn) for txn in story.balance_transactions)
+    out, back = (balance_transaction_effects(txn, {}) for txn in story.balance_transactions)
     in_transit = {"assets:stripe:balance": -5000, "assets:stripe:payouts_in_transit": 5000}
     key = f"payout:{payout['id']}"
     assert legs(out) == {f"balance_transaction:{payout['balance_transaction']}": in_transit}
@@ -85,7 +85,7 @@ def test_a_top_up_and_its_balance_transactions_leave_nothing_in_transit() -> Non
     story = StripeStory()
     story.balance_transaction("topup", _topup("reversed"), 900, 0, [])["id"] = "txn_in"
     story.balance_transaction("topup_reversal", _topup("reversed"), -900, 0, [])
-    seen = [balance_transaction_effects(txn) for txn in story.balance_transactions]
+    seen = [balance_transaction_effects(txn, {}) for txn in story.balance_transactions]
     assert "topup:tu_1:reversed" not in legs(seen[0])
     assert set(_sums(*seen).values()) == {0}
 

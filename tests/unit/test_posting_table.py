@@ -132,7 +132,7 @@ BALANCES = {
 
 def _posted(**values: Any) -> dict[str, int]:
     body = {**transaction(amount=-700, fee=0, net=-700, fee_details=[]), **values}
-    return legs(balance_transaction_effects(body))["balance_transaction:txn_1"]
+    return legs(balance_transaction_effects(body, {}))["balance_transaction:txn_1"]
 
 
 def test_the_lists_are_whole() -> None:

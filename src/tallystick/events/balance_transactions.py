@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tallystick.events.charges import Capture, charge_effects
+from tallystick.events.exchange import exchange_difference, in_sources_currency
 from tallystick.events.payouts import payout_postings
 from tallystick.events.posting_table import FEE_ACCOUNTS, PostingRule, posting_rule
 from tallystick.events.refunds import refund_effects
-from tallystick.events.spec import NO_EFFECTS, Effects, moment
+from tallystick.events.spec import NO_EFFECTS, Effects, Facts, moment
 from tallystick.events.topups import topup_postings
 from tallystick.ledger import chart
 from tallystick.ledger.entries import LedgerEntry, LedgerTransaction, credit, debit, post, transactions
-from tallystick.money import CURRENCIES, convert
 from tallystick.payments.reports import adopted_payment, our_payment
 from tallystick.stripe_gateway.balance_payloads import BalanceTransaction, FeeDetail, Topup
 from tallystick.stripe_gateway.billing_payloads import Payout
@@ -25,9 +25,13 @@ from tallystick.stripe_gateway.fields import JsonObject
 from tallystick.stripe_gateway.payloads import Charge, Refund
 
 
-def balance_transaction_effects(body: JsonObject) -> Effects:
-    """What a balance transaction means, listed with its source expanded. Raises PayloadError."""
+def balance_transaction_effects(body: JsonObject, facts: Facts) -> Effects:
+    """What a balance transaction means, listed with its source expanded. Raises PayloadError.
+
+    All but an exchange difference is told also while it waits for a fact.
+    """
     txn = BalanceTransaction.read(body)
+    payment_id = _payment_of(txn.source_object)
     transaction = post(
         f"balance_transaction:{txn.id}",
         f"balance_transaction_{txn.type}",
@@ -35,12 +39,11 @@ def balance_transaction_effects(body: JsonObject) -> Effects:
         description=txn.description or f"{txn.type} {txn.id}",
         occurred_at=moment(txn.created),
         source=txn.id,
-        payment_id=_payment_of(txn.source_object),
+        payment_id=payment_id,
         rule_version=_rule_of(txn).version,
     )
-    return Effects(transactions=transactions(transaction, _sale_of_one_capture(txn, transaction))) + (
-        _source_effects(txn)
-    )
+    moved = Effects(transactions=transactions(transaction, _sale_of_one_capture(txn, transaction)))
+    return moved + exchange_difference(txn, facts, payment_id) + _source_effects(txn)
 
 
 def counter_account(txn: BalanceTransaction) -> str:
@@ -91,7 +94,7 @@ _IN_THE_SOURCES_CURRENCY = (
 def _counter_side(txn: BalanceTransaction) -> list[LedgerEntry]:
     """The counter leg, in the source's own currency where the two differ, through ``equity:fx``."""
     account = counter_account(txn)
-    presentment = _presentment(txn) if account in _IN_THE_SOURCES_CURRENCY else None
+    presentment = in_sources_currency(txn) if account in _IN_THE_SOURCES_CURRENCY else None
     if presentment is None or presentment[1] == txn.currency:
         return [credit(account, txn.amount, txn.currency)]
     amount, currency = presentment
@@ -100,50 +103,6 @@ def _counter_side(txn: BalanceTransaction) -> list[LedgerEntry]:
         debit(chart.FX, amount, currency),
         credit(account, amount, currency),
     ]
-
-
-def _presentment(txn: BalanceTransaction) -> tuple[int, str] | None:
-    """What the source moved in its own currency, signed as the balance transaction is."""
-    source = txn.source_object
-    if source is None:
-        return None
-    sign = -1 if txn.amount < 0 else 1
-    match source.get("object"):
-        case "charge":
-            charge = Charge.read(source)
-            return sign * _charged(txn, charge), charge.currency
-        case "refund":
-            refund = Refund.read(source)
-            return sign * refund.amount, refund.currency
-        case "payout":
-            payout = Payout.read(source)  # of a negative amount, it takes from the bank
-            return sign * abs(payout.amount), payout.currency
-        case "topup":
-            topup = Topup.read(source)
-            return sign * topup.amount, topup.currency
-        case _:
-            return None
-
-
-def _charged(txn: BalanceTransaction, charge: Charge) -> int:
-    """How much of the charge this balance transaction is about, in the charge's currency.
-
-    Of a partial capture Stripe books either what was captured, or the whole and a reversal of the rest; of
-    several captures one each. The exchange rate tells which.
-    """
-    if charge.currency == txn.currency:
-        return abs(txn.amount)
-    rest = charge.amount - charge.amount_captured
-    if txn.exchange_rate is None or txn.currency not in CURRENCIES or charge.currency not in CURRENCIES:
-        return rest if txn.reporting_category == "partial_capture_reversal" else charge.amount_captured
-    if charge.multicapture:
-        return convert(abs(txn.amount), txn.currency, charge.currency, 1 / txn.exchange_rate)
-    rate = txn.exchange_rate
-    candidates = {charge.amount_captured, charge.amount, rest} - {0}
-    return min(
-        sorted(candidates),
-        key=lambda amount: abs(convert(amount, charge.currency, txn.currency, rate) - abs(txn.amount)),
-    )
 
 
 def _sale_of_one_capture(
@@ -199,14 +158,17 @@ def _source_effects(txn: BalanceTransaction) -> Effects:
     match source.get("object") if source is not None else None:
         case "charge":
             assert source is not None
-            told = charge_effects(Charge.read(source), source, heard_at=txn.created, source=txn.id, facts={})
+            charge = Charge.read(source)
+            told = charge_effects(charge, source, heard_at=txn.created, source=txn.id, facts={})
             # What it was for may wait for a look-up: that is for the charge's own events.
-            return replace(told, waiting_for=())
+            return _dated_by(txn, charge.failure_balance_transaction, replace(told, waiting_for=()))
         case "refund":
             assert source is not None
-            seen = refund_effects(Refund.read(source), heard_at=txn.created, source=txn.id, facts={})
+            refund = Refund.read(source)
+            seen = refund_effects(refund, heard_at=txn.created, source=txn.id, facts={})
             # Its application may wait for a look-up: that is for the refund's own events.
-            return Effects(transactions=seen.transactions, refunds=seen.refunds)
+            told = Effects(transactions=seen.transactions, refunds=seen.refunds)
+            return _dated_by(txn, refund.failure_balance_transaction, told)
         case "payout":
             assert source is not None
             return _payout_effects(txn, Payout.read(source))
@@ -217,8 +179,20 @@ def _source_effects(txn: BalanceTransaction) -> Effects:
             return NO_EFFECTS
 
 
+def _dated_by(txn: BalanceTransaction, failure: str | None, told: Effects) -> Effects:
+    """Without what says that it failed, unless this is the transaction of the failure.
+
+    The source is as it stands now, the transaction may be of long before: only that of the failure, or an
+    event, knows when it failed.
+    """
+    if txn.id == failure:
+        return told
+    kept = tuple(item for item in told.transactions if not item.effect_key.endswith(":reversed"))
+    return replace(told, transactions=kept)
+
+
 def _payout_effects(txn: BalanceTransaction, payout: Payout) -> Effects:
-    """Its arrival. When it came back only the transaction of that knows."""
+    """Its arrival. When it came back only the transaction of that knows, or an event."""
     if payout.status == "failed" and txn.id != payout.failure_balance_transaction:
         return NO_EFFECTS
     return Effects(transactions=payout_postings(payout, heard_at=txn.created, source=txn.id))

@@ -33,7 +33,8 @@ def payout_postings(payout: Payout, *, heard_at: int, source: str) -> tuple[Ledg
     """What a payout's state implies, wherever it was seen; ``heard_at`` in Unix seconds dates a failure.
 
     A payout that failed may have counted as paid before: both facts are posted, whether or not the first was
-    heard of. One of a negative amount, a reversal or a debit of the bank, goes the other way.
+    heard of, and the first no later than the second. One of a negative amount, a reversal or a debit of the
+    bank, goes the other way.
     """
     if payout.status not in ("paid", "failed"):
         return ()
@@ -55,7 +56,9 @@ def payout_postings(payout: Payout, *, heard_at: int, source: str) -> tuple[Ledg
 
 
 def _arrival(payout: Payout, heard_at: int) -> datetime:
-    return moment(heard_at if payout.arrival_date is None else payout.arrival_date)
+    if payout.arrival_date is None:
+        return moment(heard_at)
+    return moment(min(payout.arrival_date, heard_at) if payout.status == "failed" else payout.arrival_date)
 
 
 def _notices(event: Event, payout: Payout) -> Effects:

@@ -17,8 +17,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.db.session import database_is_away
-from tallystick.errors import StripeUnavailableError
-from tallystick.events import applications, customer_balances, invoices, thin, ties
+from tallystick.errors import NotFoundError, StripeUnavailableError
+from tallystick.events import applications, customer_balances, exchange, invoices, thin, ties
 from tallystick.events.spec import Question
 from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.pace import Pace
@@ -63,6 +63,13 @@ async def _charge_refunds(stripe: StripeGateway, state: str) -> Mapping[str, Any
     return await stripe.list_refunds(charge)
 
 
+async def _settled_charge(stripe: StripeGateway, charge: str) -> Mapping[str, Any] | None:
+    found = await stripe.retrieve_settled_charge(charge)
+    if found is not None and not found.get("balance_transaction"):
+        raise NotFoundError(f"{charge} has no balance transaction yet.")  # no answer: it is asked again
+    return found
+
+
 async def _payment_intent(stripe: StripeGateway, state: str) -> Mapping[str, Any] | None:
     return await stripe.find_payment_intent(state.partition(":")[0])
 
@@ -103,6 +110,7 @@ _ASK: Final[dict[str, Ask]] = {
     "charge": _charge,
     "charge_refunds": _charge_refunds,
     "dispute": _dispute,
+    exchange.SETTLED_CHARGE: _settled_charge,
     thin.SNAPSHOT: _event,
     thin.OBJECT: _object,
     applications.CHECKOUT_SESSIONS: _checkout_sessions,
@@ -143,9 +151,10 @@ class Lookups:
     async def answer(self, questions: Mapping[Question, Iterable[str]]) -> set[Question]:
         """Ask Stripe and store the answers; returns the questions that are answered now.
 
-        ``questions`` names the events that wait for each. While Stripe or the database is away nothing is
-        counted: the sweep rings the events, and they ask again. Anything else that goes wrong, such as
-        Stripe's refusal, is a failed attempt of those events, which ends in a dead letter like any other.
+        ``questions`` names the events that wait for each; what waits itself, as the settlement puller does,
+        names none. While Stripe or the database is away nothing is counted: the sweep rings the events, and
+        they ask again. Anything else that goes wrong, such as Stripe's refusal, is a failed attempt of those
+        events, which ends in a dead letter like any other.
         That Stripe knows no such object counts as its answer only when it has said so ``unknown_after``
         times: a fact is for ever, and a read right after the write, or a key of another account, is not.
         """

@@ -23,7 +23,10 @@ from tallystick.stripe_gateway.fields import JsonObject
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """An event with what its rule made of it; ``ignored`` when it is none of ours to act on."""
+    """An input with what its rule made of it; ``ignored`` when it is none of ours to act on.
+
+    ``event`` is its id, also of a balance transaction.
+    """
 
     event: str
     effects: Effects
@@ -67,21 +70,39 @@ async def read_events(
     return reads, errors
 
 
-def read_balance_transactions(
-    rows: Iterable[Any],
-) -> tuple[dict[str, Effects], dict[str, Exception]]:
+async def read_balance_transactions(
+    connection: AsyncConnection, rows: Iterable[Any]
+) -> tuple[dict[str, Read], dict[str, Exception]]:
     """What stored balance transactions mean, by their rule; ``rows`` have ``id`` and ``body``.
 
-    Returns the effects by id, and the errors of those that cannot be read.
+    Returns what was read by id, and the errors of those that cannot be read. Effects that wait for a fact
+    which is not stored are what can be told without it.
     """
-    read: dict[str, Effects] = {}
+    read: dict[str, Read] = {}
     errors: dict[str, Exception] = {}
-    for row in rows:
-        try:
-            read[row.id] = balance_transaction_effects(orjson.loads(row.body))
-        except Exception as error:
-            errors[row.id] = error
+    facts: dict[Question, JsonObject | None] = {}
+    asked: set[Question] = set()
+    unread = list(rows)
+    while unread:
+        for row in unread:
+            try:
+                effects = balance_transaction_effects(orjson.loads(row.body), facts)
+            except Exception as error:
+                errors[row.id] = error
+                read.pop(row.id, None)
+                continue
+            known = read[row.id].asked if row.id in read else ()
+            read[row.id] = Read(row.id, effects, asked=known or effects.waiting_for)
+        unread = [row for row in unread if row.id in read and not asked.issuperset(_open(read[row.id]))]
+        questions = {question for row in unread for question in _open(read[row.id])} - asked
+        if questions:
+            asked |= questions
+            facts |= await stored_facts(connection, questions)
     return read, errors
+
+
+def _open(read: Read) -> tuple[Question, ...]:
+    return read.effects.waiting_for
 
 
 def _read(row: StoredEvent, facts: Facts) -> Read:

@@ -24,13 +24,14 @@ from tallystick.errors import (
     StripeRefusedError,
     StripeUnavailableError,
 )
-from tallystick.events.spec import BalanceTransactionSeen, Effects
+from tallystick.events.spec import BalanceTransactionSeen, Effects, Question
 from tallystick.ledger import chart
 from tallystick.ledger.book import Book, Posted
 from tallystick.pipeline.backoff import backoff_s
 from tallystick.pipeline.effects import note_balance_transactions, write_effects
 from tallystick.pipeline.failures import PERMANENT, Trace, record_balance_transaction_attempt
 from tallystick.pipeline.listings import Listing, Window, pull
+from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.reading import read_balance_transactions
 from tallystick.settings import Settings
 from tallystick.stripe_gateway.client import StripeGateway
@@ -42,6 +43,10 @@ _BATCH: Final = 200
 _FETCHES_AT_ONCE: Final = 8
 _WORTH_A_LIST: Final = 20
 """With more than this many ids to fetch, the last minutes are listed first: 100 come in a call."""
+_ASK_AGAIN: Final = timedelta(seconds=30)
+"""After this a question that Stripe did not answer is put again."""
+_QUESTIONS: Final = 100
+"""As many are put to Stripe in one go: they are held to a pace, and settlement goes on meanwhile."""
 _FETCH_LIMIT: Final = 8
 """Times that Stripe may say it knows no such balance transaction before it counts as missing."""
 
@@ -54,6 +59,15 @@ SELECT id, status, attempts, body FROM balance_transactions
 _POSTED: Final = text("""
 UPDATE balance_transactions SET status = 'posted', posted_at = now(), error = NULL
  WHERE id = ANY(CAST(:ids AS text[]))
+""")
+
+_AWAIT: Final = text("""
+UPDATE balance_transactions SET due_at = now() + :again WHERE id = ANY(CAST(:ids AS text[]))
+""")
+
+_ANSWERED: Final = text("""
+UPDATE balance_transactions SET due_at = now()
+ WHERE id = ANY(CAST(:ids AS text[])) AND status = 'fetched'
 """)
 
 _POSTPONE: Final = text("""
@@ -77,6 +91,10 @@ def _listings(settings: Settings) -> tuple[Listing, ...]:
     )
 
 
+Waiting = dict[Question, set[str]]
+"""Balance transactions by the question that they wait for."""
+
+
 class _ContradictedError(Exception):
     """Balance transactions say otherwise than the ledger: they are given up, the others go again."""
 
@@ -88,11 +106,14 @@ class _ContradictedError(Exception):
 class Settlement:
     """Pulls and posts balance transactions; one a process."""
 
-    def __init__(self, engine: AsyncEngine, stripe: StripeGateway, book: Book, settings: Settings) -> None:
+    def __init__(
+        self, engine: AsyncEngine, stripe: StripeGateway, book: Book, settings: Settings, lookups: Lookups
+    ) -> None:
         self._engine = engine
         self._stripe = stripe
         self._book = book
         self._settings = settings
+        self._lookups = lookups
         self._listings = _listings(settings)
 
     async def pull(self) -> None:
@@ -118,8 +139,19 @@ class Settlement:
             await pull(self._engine, listing, self._page, self._take)
 
     async def _post_stored(self) -> None:
-        while await self._post_due():
+        """Post what is due; what waits for a fact is posted again, and whole, once Stripe has told it."""
+        waiting: Waiting = {}
+        while await self._post_due(waiting):
             pass
+        if not waiting:
+            return
+        asked = list(waiting)[:_QUESTIONS]  # the others are due again before long
+        answered = await self._lookups.answer(dict.fromkeys(asked, ()))
+        if ids := sorted({txn for question in answered for txn in waiting[question]}):
+            async with self._engine.begin() as connection:
+                await connection.execute(_ANSWERED, {"ids": ids})
+            while await self._post_due({}):
+                pass
 
     async def _page(self, window: Window) -> Mapping[str, Any]:
         """Without an end: Stripe's clock, a test clock above all, may be ahead of ours."""
@@ -176,13 +208,14 @@ class Settlement:
         async with self._engine.begin() as connection:
             await self._postpone(connection, row, "missing" if gone else "wanted", refusal)
 
-    async def _post_due(self, limit: int = _BATCH) -> bool:
+    async def _post_due(self, waiting: Waiting, limit: int = _BATCH) -> bool:
         """Post one batch in one transaction; False when nothing is left that is due.
 
-        A batch that fails is tried smaller, until the row at fault stands alone and is put off.
+        A batch that fails is tried smaller, until the row at fault stands alone and is put off. What waits
+        for a fact is added to ``waiting``.
         """
         try:
-            return await self._post_batch(limit)
+            return await self._post_batch(waiting, limit)
         except _ContradictedError as found:
             async with self._engine.begin() as connection:
                 for row, error in found.rows:
@@ -192,16 +225,17 @@ class Settlement:
             if database_is_away(error):
                 raise
             if limit > 1:
-                return await self._post_due(max(1, limit // 8))
+                return await self._post_due(waiting, max(1, limit // 8))
             async with self._engine.begin() as connection:
                 row = (await connection.execute(_DUE, {"wanted": False, "limit": 1})).one()
                 await self._put_off(connection, row, error)
             return True
 
-    async def _post_batch(self, limit: int) -> bool:
+    async def _post_batch(self, waiting: Waiting, limit: int) -> bool:
         async with self._engine.begin() as connection:
             rows = (await connection.execute(_DUE, {"wanted": False, "limit": limit})).all()
-            read, errors = read_balance_transactions(rows)
+            found, errors = await read_balance_transactions(connection, rows)
+            read = {txn: each.effects for txn, each in found.items()}
             for row in rows:
                 if error := errors.get(row.id):  # put off, not in the way of the others
                     await self._put_off(connection, row, error)
@@ -210,8 +244,14 @@ class Settlement:
                 raise _ContradictedError(
                     [(row, error) for row in rows if (error := _contradiction(read.get(row.id), posted))]
                 )
-            await connection.execute(_POSTED, {"ids": sorted(read)})
+            open_ids = {txn for txn, effects in read.items() if effects.waiting_for}
+            await connection.execute(_POSTED, {"ids": sorted(read.keys() - open_ids)})
+            if open_ids:
+                await connection.execute(_AWAIT, {"ids": sorted(open_ids), "again": _ASK_AGAIN})
             await self._book.settle_balances(connection, posted)
+        for txn in open_ids:
+            for question in read[txn].waiting_for:
+                waiting.setdefault(question, set()).add(txn)
         _alert_of_suspense(read.values(), posted)
         return bool(rows)
 

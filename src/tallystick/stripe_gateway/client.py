@@ -100,6 +100,10 @@ class StripeGateway(BillingCalls):
         """The charge; None when Stripe knows no such one."""
         return await self._find(path_of("/v1/charges", charge), {})
 
+    async def retrieve_settled_charge(self, charge: str) -> dict[str, Any] | None:
+        """The charge with its balance transaction inside, if it has one; None when Stripe knows none."""
+        return await self._find(path_of("/v1/charges", charge), {"expand": ["balance_transaction"]})
+
     async def find_dispute(self, dispute: str) -> dict[str, Any] | None:
         """The dispute with what it moved; None when Stripe knows no such one."""
         return await self._find(path_of("/v1/disputes", dispute), {})

@@ -12,6 +12,7 @@ from tests.integration.api.conftest import SECRETS, Face
 
 from tallystick.ledger.book import Book
 from tallystick.pipeline.failures import Failures
+from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.process import Processor
 from tallystick.pipeline.settlement import Settlement
 from tallystick.stripe_gateway.signature import sign
@@ -29,7 +30,8 @@ async def bring_events(face: Face) -> None:
     failures = Failures(face.app.engine, face.app.settings)
     processor = Processor(face.app.engine, book, face.app.settings, failures)
     await processor.process([event["id"] for event in events])
-    await Settlement(face.app.engine, face.app.stripe, book, face.app.settings).pull()
+    lookups = Lookups(face.app.engine, face.app.stripe, failures)
+    await Settlement(face.app.engine, face.app.stripe, book, face.app.settings, lookups).pull()
 
 
 def legs(payment: dict[str, Any], effect_key: str) -> list[tuple[str, str, int]]:

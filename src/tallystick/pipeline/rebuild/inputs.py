@@ -111,7 +111,7 @@ async def _balance_transactions(connection: AsyncConnection) -> AsyncIterator[li
     after = ""
     while rows := (await connection.execute(_BALANCE_TRANSACTIONS, {"after": after, "limit": BATCH})).all():
         after = rows[-1].id
-        yield movements_as_inputs(rows)
+        yield await movements_as_inputs(connection, rows)
 
 
 async def _journal_entries(connection: AsyncConnection) -> AsyncIterator[list[Input]]:
@@ -126,7 +126,7 @@ async def inputs_by_id(connection: AsyncConnection, ids: Iterable[str]) -> list[
     wanted = {"ids": sorted(ids)}
     events = (await connection.execute(_EVENTS_BY_ID, wanted)).all()
     movements = (await connection.execute(_BALANCE_TRANSACTIONS_BY_ID, wanted)).all()
-    return await read_as_inputs(connection, events) + movements_as_inputs(movements)
+    return await read_as_inputs(connection, events) + await movements_as_inputs(connection, movements)
 
 
 async def read_as_inputs(connection: AsyncConnection, rows: Sequence[Any]) -> list[Input]:
@@ -138,14 +138,13 @@ async def read_as_inputs(connection: AsyncConnection, rows: Sequence[Any]) -> li
     ]
 
 
-def movements_as_inputs(rows: Sequence[Any]) -> list[Input]:
+async def movements_as_inputs(connection: AsyncConnection, rows: Sequence[Any]) -> list[Input]:
     """What balance transactions mean; ``rows`` have ``id``, ``status`` and ``body``."""
     statuses = {row.id: row.status for row in rows}
-    read, errors = read_balance_transactions(rows)
-    return [
-        Input(Kind.BALANCE_TRANSACTION, txn, _BEARINGS[statuses[txn]], effects.transactions)
-        for txn, effects in read.items()
-    ] + [_unreadable(Kind.BALANCE_TRANSACTION, txn, statuses[txn], error) for txn, error in errors.items()]
+    read, errors = await read_balance_transactions(connection, rows)
+    return [_movement(each, statuses[txn]) for txn, each in read.items()] + [
+        _unreadable(Kind.BALANCE_TRANSACTION, txn, statuses[txn], error) for txn, error in errors.items()
+    ]
 
 
 def entry_as_input(entry: JournalEntry) -> Input:
@@ -160,6 +159,11 @@ def entry_as_input(entry: JournalEntry) -> Input:
 def _event(read: Read, status: str) -> Input:
     made = read.effects
     return Input(Kind.EVENT, read.event, _BEARINGS[status], made.transactions, read.asked, made.waiting_for)
+
+
+def _movement(read: Read, status: str) -> Input:
+    made, kind = read.effects, Kind.BALANCE_TRANSACTION
+    return Input(kind, read.event, _BEARINGS[status], made.transactions, read.asked, made.waiting_for)
 
 
 def _unreadable(kind: Kind, ident: str, status: str, error: Exception) -> Input:
