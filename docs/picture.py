@@ -21,7 +21,8 @@ from tallystick.cli.ledger import trial_balance_table
 from tallystick.cli.show import show_payment
 from tallystick.cli.tour import Tour
 from tallystick.embedded.stack import Stack
-from tallystick.ledger.balances import AccountBalance, trial_balance
+from tallystick.ledger.balances import AccountBalance
+from tallystick.ledger.trial_balances import trial_balance
 
 PICTURE: Final = Path(__file__).parent / "images" / "demo.svg"
 SHOWN: Final = "Authorised, then captured in part"

@@ -18,7 +18,7 @@ from tallystick.cli.serve import server_config
 from tallystick.embedded import EmbeddedValkey
 from tallystick.embedded.sockets import listen
 from tallystick.events.catalog import EVENTS
-from tallystick.ledger.balances import trial_balance
+from tallystick.ledger.trial_balances import trial_balance
 from tallystick.sandbox.server import RunningSandbox, SandboxConfig, running_sandbox
 from tallystick.settings import load_settings
 from tallystick.worker import Worker

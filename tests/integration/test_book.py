@@ -14,10 +14,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.errors import UnbalancedError
-from tallystick.ledger.balances import trial_balance
 from tallystick.ledger.book import Book, Posted
 from tallystick.ledger.entries import LedgerTransaction, credit, debit
 from tallystick.ledger.history import transactions_of_payments
+from tallystick.ledger.trial_balances import trial_balance
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 CLEARING, REVENUE = "assets:stripe:clearing", "revenue:payments"

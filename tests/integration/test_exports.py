@@ -27,12 +27,12 @@ from tests.exported import HOSTILE, NAMES, entry, fill, odd_transactions, post
 
 from tallystick.db.session import open_engine
 from tallystick.errors import InvalidRequestError, LedgerInconsistentError
-from tallystick.ledger.balances import trial_balance
 from tallystick.ledger.export.account_names import AccountNames
 from tallystick.ledger.export.beancount import account_name
 from tallystick.ledger.export.books import Period
 from tallystick.ledger.export.formats import FORMATS, ExportFormat
 from tallystick.ledger.export.writing import export
+from tallystick.ledger.trial_balances import trial_balance
 from tallystick.money import CURRENCIES
 from tallystick.settings import load_settings
 

@@ -17,13 +17,14 @@ from tests.conftest import Databases
 
 from tallystick.db.session import open_engine, snapshot
 from tallystick.ledger import seals
-from tallystick.ledger.balances import EVER, TICK, balance_at, period_balance, totals, trial_balance
+from tallystick.ledger.balances import EVER, TICK, balance_at
 from tallystick.ledger.book import Book
 from tallystick.ledger.chart import account_type
 from tallystick.ledger.entries import LedgerTransaction, credit, debit, post
 from tallystick.ledger.history import PostedTransaction, TransactionFilter, list_transactions
 from tallystick.ledger.seals import horizon, seal
 from tallystick.ledger.statements import StatementLine, read_statement
+from tallystick.ledger.trial_balances import period_balance, totals, trial_balance
 from tallystick.ledger.verification import verify
 from tallystick.settings import load_settings
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tallystick.ledger.balances import AccountBalance, CurrencyTotal, totals
+from tallystick.ledger.balances import AccountBalance
 from tallystick.ledger.chart import AccountType
+from tallystick.ledger.trial_balances import CurrencyTotal, totals
 
 
 def line(account: str, kind: str, debits: int, credits_: int, currency: str = "eur") -> AccountBalance:

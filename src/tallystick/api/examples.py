@@ -43,6 +43,29 @@ _CORRECTION: Final[dict[str, Any]] = {
     "occurred_at": "2026-01-31T12:00:00Z",
 }
 
+_CAPTURE: Final[dict[str, Any]] = {
+    "id": 412,
+    "effect_key": "charge:ch_3SPq2oLkdIwHu7ix0c3d4E5f:captured",
+    "kind": "charge_captured",
+    "description": "Charge ch_3SPq2oLkdIwHu7ix0c3d4E5f",
+    "source": "evt_3SPq2oLkdIwHu7ix0kL8mN0p",
+    "payment": _PAYMENT["id"],
+    "occurred_at": "2026-01-15T09:30:00Z",
+    "posted_at": "2026-01-15T09:30:01.204Z",
+    "entries": [
+        {"account": "assets:stripe:clearing", "direction": "debit", "amount": 1999, "currency": "usd"},
+        {"account": "liabilities:unapplied", "direction": "credit", "amount": 1999, "currency": "usd"},
+    ],
+}
+_STRIPE_BALANCE: Final[dict[str, Any]] = {
+    "account": "assets:stripe:balance",
+    "type": "asset",
+    "currency": "usd",
+    "debits": 1911,
+    "credits": 0,
+    "balance": 1911,
+}
+
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "CreatePayment": {
         "amount": 1999,
@@ -142,6 +165,61 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         },
         "created_at": "2026-01-25T11:00:00Z",
         "updated_at": "2026-01-25T11:00:02Z",
+    },
+    "LedgerTransaction": _CAPTURE,
+    "LedgerAccount": {
+        "object": "ledger_account",
+        "account": "assets:stripe:balance",
+        "type": "asset",
+        "normal_balance": "debit",
+        "at": "2026-01-31T23:59:59Z",
+        "balances": [_STRIPE_BALANCE],
+    },
+    "Statement": {
+        "object": "statement",
+        "account": "assets:stripe:clearing",
+        "type": "asset",
+        "currency": "usd",
+        "from": "2026-01-01T00:00:00Z",
+        "to": "2026-02-01T00:00:00Z",
+        "opening_balance": 0,
+        "closing_balance": 1999,
+        "data": [
+            {
+                "transaction": 412,
+                "position": 1,
+                **{name: _CAPTURE[name] for name in ("effect_key", "kind", "description", "source")},
+                **{name: _CAPTURE[name] for name in ("payment", "occurred_at", "posted_at")},
+                "direction": "debit",
+                "amount": 1999,
+                "balance": 1999,
+            }
+        ],
+        "has_more": False,
+        "next_cursor": None,
+    },
+    "TrialBalance": {
+        "object": "trial_balance",
+        "at": None,
+        "data": [
+            _STRIPE_BALANCE,
+            {
+                **_STRIPE_BALANCE,
+                "account": "expenses:stripe_fees",
+                "type": "expense",
+                "debits": 88,
+                "balance": 88,
+            },
+            {
+                **_STRIPE_BALANCE,
+                "account": "revenue:payments",
+                "type": "revenue",
+                "debits": 0,
+                "credits": 1999,
+                "balance": 1999,
+            },
+        ],
+        "totals": [{"currency": "usd", "debit": 1999, "credit": 1999, "balanced": True}],
     },
     "TimelineEntry": {
         "at": "2026-01-15T09:30:00Z",

@@ -1,4 +1,4 @@
-"""What stands on the accounts, now and at any instant, and the trial balances made of it.
+"""What stands on the accounts, now and at any instant.
 
 Times are those of the facts. Functions take a connection and write nothing. Whoever asks several questions
 that must agree asks them in one snapshot (``db.session.snapshot``).
@@ -6,7 +6,8 @@ that must agree asks them in one snapshot (``db.session.snapshot``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -14,7 +15,8 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tallystick.errors import NotFoundError
+from tallystick.db.cursors import cursor_at, read_cursor
+from tallystick.errors import InvalidRequestError, NotFoundError
 from tallystick.ledger.chart import AccountType
 from tallystick.ledger.sums import ALL_DATES, SEALED, occurred
 
@@ -22,6 +24,8 @@ EVER: Final = datetime(9999, 12, 31, tzinfo=UTC)
 """Later than anything; what is dated in the future counts too."""
 BEGINNING: Final = datetime(1, 1, 2, tzinfo=UTC)
 """Before anything."""
+_NO_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""In the cursors of accounts, which are in no order of time."""
 TICK: Final = timedelta(microseconds=1)
 """The step of time: what is before an instant is up to the tick before it."""
 
@@ -45,47 +49,18 @@ class AccountBalance:
         return self.type.signed(self.debits - self.credits)
 
 
-@dataclass(frozen=True, slots=True)
-class PeriodBalance:
-    """One account over a period: ``opening`` and ``closing`` by its normal balance, what came in between.
-
-    ``debits`` and ``credits`` are those of the period; closing = opening + what they come to.
-    """
-
-    account: str
-    type: AccountType
-    currency: str
-    opening: int
-    debits: int
-    credits: int
-
-    @property
-    def closing(self) -> int:
-        """What stands on the account at the end."""
-        return self.opening + self.type.signed(self.debits - self.credits)
-
-
-@dataclass(frozen=True, slots=True)
-class CurrencyTotal:
-    """The foot of a trial balance: the accounts' balances in a currency, those on either side summed up."""
-
-    currency: str
-    debit: int
-    credit: int
-
-    @property
-    def balanced(self) -> bool:
-        """Whether the two sides are equal, as they are in books that balance."""
-        return self.debit == self.credit
-
-
-_NOW: Final = text("""
-SELECT a.id, a.name, a.type, a.currency, b.debits, b.credits
-  FROM account_balances b JOIN ledger_accounts a ON a.id = b.account_id
- ORDER BY a.currency, a.name
+_ACCOUNTS: Final = text("""
+SELECT a.id, a.name, a.type, a.currency, coalesce(b.debits, 0) AS debits, coalesce(b.credits, 0) AS credits
+  FROM ledger_accounts a LEFT JOIN account_balances b ON b.account_id = a.id
+ WHERE (CAST(:name AS text) IS NULL OR a.name = :name)
+   AND (CAST(:currency AS text) IS NULL OR a.currency = :currency)
+   AND (CAST(:type AS text) IS NULL OR a.type = :type)
+   AND (CAST(:after AS int) IS NULL OR (a.name, a.currency) > (
+         SELECT c.name, c.currency FROM ledger_accounts c WHERE c.id = :after))
+ ORDER BY a.name, a.currency LIMIT :limit
 """)
 
-_ACCOUNTS: Final = text("SELECT id, name, type, currency FROM ledger_accounts ORDER BY currency, name")
+_ALL: Final = text("SELECT id, name, type, currency FROM ledger_accounts ORDER BY currency, name")
 
 _ACCOUNT: Final = text("SELECT id, type FROM ledger_accounts WHERE name = :name AND currency = :currency")
 
@@ -155,10 +130,65 @@ class Account:
     currency: str
 
 
+@dataclass(frozen=True, slots=True)
+class AccountFilter:
+    """What a list of accounts is narrowed to."""
+
+    name: str | None = None
+    currency: str | None = None
+    type: AccountType | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPage:
+    """Accounts by name and currency; ``next_cursor`` is None on the last page."""
+
+    items: list[AccountBalance]
+    next_cursor: str | None
+
+
 async def list_accounts(connection: AsyncConnection) -> list[Account]:
     """Every account that was ever posted to, by currency and name."""
-    rows = await connection.execute(_ACCOUNTS)
+    rows = await connection.execute(_ALL)
     return [Account(row.id, row.name, AccountType(row.type), row.currency) for row in rows]
+
+
+async def page_of_accounts(
+    connection: AsyncConnection,
+    narrowed: AccountFilter,
+    *,
+    at: datetime | None = None,
+    limit: int,
+    cursor: str | None = None,
+) -> AccountPage:
+    """A page of the accounts that were ever posted to, with what stands on each: now, or at an instant.
+
+    Raises InvalidRequestError when the cursor is none of ours.
+    """
+    parameters = {
+        "name": narrowed.name, "currency": narrowed.currency, "type": narrowed.type,
+        "after": _read_place(cursor) if cursor is not None else None, "limit": limit + 1,
+    }  # fmt: skip
+    rows = (await connection.execute(_ACCOUNTS, parameters)).all()
+    more, rows = len(rows) > limit, rows[:limit]
+    found = [Account(row.id, row.name, AccountType(row.type), row.currency) for row in rows]
+    sums = [(row.debits, row.credits) for row in rows]
+    if at is not None:
+        sums = await sums_at(connection, [(account, at) for account in found])
+    return AccountPage(
+        [
+            AccountBalance(account.name, account.type, account.currency, *sides)
+            for account, sides in zip(found, sums, strict=True)
+        ],
+        cursor_at(_NO_TIME, str(found[-1].id)) if more else None,
+    )
+
+
+def _read_place(cursor: str) -> int:
+    _, number = read_cursor(cursor)
+    if not re.fullmatch(r"[0-9]{1,9}", number, re.ASCII):
+        raise InvalidRequestError("The cursor is not one that a list of accounts gave.", param="cursor")
+    return int(number)
 
 
 async def find_account(connection: AsyncConnection, name: str, currency: str) -> Account:
@@ -187,59 +217,6 @@ async def balance_at(
     return AccountBalance(found.name, found.type, found.currency, debits, credits_)
 
 
-async def trial_balance(connection: AsyncConnection, at: datetime | None = None) -> list[AccountBalance]:
-    """Every account that has entries, by currency and name: now, or up to an instant, that one included."""
-    if at is None:
-        rows = await connection.execute(_NOW)
-        return [
-            AccountBalance(row.name, AccountType(row.type), row.currency, row.debits, row.credits)
-            for row in rows
-        ]
-    accounts = await list_accounts(connection)
-    sums = await sums_at(connection, [(account, at) for account in accounts])
-    return [
-        AccountBalance(account.name, account.type, account.currency, debits, credits_)
-        for account, (debits, credits_) in zip(accounts, sums, strict=True)
-        if debits or credits_
-    ]
-
-
-async def period_balance(
-    connection: AsyncConnection, since: datetime | None, until: datetime | None
-) -> list[PeriodBalance]:
-    """Every account with entries before ``until``: what it opened with at ``since``, and what came then.
-
-    The period is from ``since`` on and ends before ``until``; None: from the beginning, to the latest.
-    """
-    accounts = await list_accounts(connection)
-    start, end = before(since or BEGINNING), before(until or EVER)
-    sums = await sums_at(
-        connection,
-        [(account, start) for account in accounts] + [(account, end) for account in accounts],
-    )
-    return [
-        PeriodBalance(
-            account.name, account.type, account.currency, account.type.signed(opening[0] - opening[1]),
-            closing[0] - opening[0], closing[1] - opening[1],
-        )
-        for account, opening, closing in zip(
-            accounts, sums[: len(accounts)], sums[len(accounts) :], strict=True
-        )
-        if any(closing)
-    ]  # fmt: skip
-
-
 def before(instant: datetime) -> datetime:
     """The last instant before this one."""
     return max(instant, BEGINNING) - TICK
-
-
-def totals(lines: Iterable[AccountBalance]) -> list[CurrencyTotal]:
-    """The foot of a trial balance: for each currency the sums of its debit and of its credit balances."""
-    nets: dict[str, list[int]] = {}
-    for line in lines:
-        nets.setdefault(line.currency, []).append(line.debits - line.credits)
-    return [
-        CurrencyTotal(code, sum(net for net in found if net > 0), -sum(net for net in found if net < 0))
-        for code, found in sorted(nets.items())
-    ]

@@ -8,8 +8,8 @@ contends for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import orjson
 from sqlalchemy import text
@@ -25,24 +25,27 @@ from tallystick.payments.reports import PaymentReport, RefundReport
 from tallystick.payments.store import apply_payments, apply_refunds
 from tallystick.payments.ties import Tie
 from tallystick.pipeline.lookups import stored_facts
+from tallystick.stripe_gateway.fields import JsonObject
 
 # Two statements, since DO UPDATE would lock every row that is there, also those it leaves alone, and the
 # settlement puller holds the rows that it posts while it writes the same payments: a deadlock.
 _SEEN: Final = text("""
-INSERT INTO balance_transactions (id, status, body)
-SELECT id, CASE WHEN body IS NULL THEN 'wanted' ELSE 'fetched' END, body
-  FROM unnest(CAST(:ids AS text[]), CAST(:bodies AS bytea[])) AS s(id, body)
+INSERT INTO balance_transactions (id, status, body, source)
+SELECT id, CASE WHEN body IS NULL THEN 'wanted' ELSE 'fetched' END, body, source
+  FROM unnest(CAST(:ids AS text[]), CAST(:bodies AS bytea[]), CAST(:sources AS text[])) AS s(id, body, source)
 ON CONFLICT (id) DO NOTHING
 RETURNING id
 """)
 
 _FETCHED: Final = text("""
 WITH wanted AS (
-  SELECT b.id, s.body FROM balance_transactions b
-    JOIN unnest(CAST(:ids AS text[]), CAST(:bodies AS bytea[])) AS s(id, body) ON s.id = b.id
+  SELECT b.id, s.body, s.source FROM balance_transactions b
+    JOIN unnest(CAST(:ids AS text[]), CAST(:bodies AS bytea[]), CAST(:sources AS text[]))
+         AS s(id, body, source) ON s.id = b.id
    WHERE b.body IS NULL ORDER BY b.id FOR UPDATE OF b
 )
-UPDATE balance_transactions b SET status = 'fetched', body = wanted.body, due_at = now(), dead_at = NULL
+UPDATE balance_transactions b
+   SET status = 'fetched', body = wanted.body, source = wanted.source, due_at = now(), dead_at = NULL
   FROM wanted WHERE b.id = wanted.id
 """)
 
@@ -101,15 +104,31 @@ async def note_balance_transactions(
 
     Returns how many were not known yet.
     """
-    bodies: dict[str, bytes | None] = {}
+    bodies: dict[str, JsonObject | None] = {}
     for item in seen:
         if item.body is not None or item.id not in bodies:
-            bodies[item.id] = orjson.dumps(item.body) if item.body is not None else None
-    ids = sorted(bodies)
-    if not ids:
+            bodies[item.id] = item.body
+    if not bodies:
         return 0
-    new = (await connection.execute(_SEEN, {"ids": ids, "bodies": [bodies[txn] for txn in ids]})).all()
-    fetched = [txn for txn in ids if bodies[txn] is not None]
+    new = (await connection.execute(_SEEN, _columns(bodies))).all()
+    fetched = {txn: body for txn, body in bodies.items() if body is not None}
     if fetched:
-        await connection.execute(_FETCHED, {"ids": fetched, "bodies": [bodies[txn] for txn in fetched]})
+        await connection.execute(_FETCHED, _columns(fetched))
     return len(new)
+
+
+def _columns(bodies: Mapping[str, JsonObject | None]) -> dict[str, list[Any]]:
+    """Parameters of the two statements, in the order of the ids."""
+    rows = sorted(bodies.items())
+    return {
+        "ids": [txn for txn, _ in rows],
+        "bodies": [orjson.dumps(body) if body is not None else None for _, body in rows],
+        "sources": [_source_of(body) if body is not None else None for _, body in rows],
+    }
+
+
+def _source_of(body: JsonObject) -> str | None:
+    """The id of what Stripe booked: the source comes expanded, as an id, or not at all."""
+    source = body.get("source")
+    found = source.get("id") if isinstance(source, dict) else source
+    return found if isinstance(found, str) else None

@@ -10,7 +10,7 @@ from tests.dead import Dead, bury, died_at, more_dead
 from tests.integration.api.conftest import Face
 from tests.pipeline_support import event_states
 
-from tallystick.ledger.balances import trial_balance
+from tallystick.ledger.trial_balances import trial_balance
 
 WHY = {"reason": "the rule is mended"}
 

@@ -17,10 +17,10 @@ from tests.integration.api.test_refusals import assert_problem
 
 from tallystick.api.keys import create_key, rotate_key
 from tallystick.embedded import EmbeddedValkey
-from tallystick.ledger.balances import trial_balance
 from tallystick.ledger.book import Book
 from tallystick.ledger.corrections import posted_entries
 from tallystick.ledger.journal import posting
+from tallystick.ledger.trial_balances import trial_balance
 
 Json = dict[str, Any]
 SMALL, LARGE = 1000, 1001

@@ -97,11 +97,13 @@ balance_transactions = Table(
     at("due_at", now=True),
     at("posted_at"),
     at("dead_at"),  # since when it is dead or missing
+    id_("source"),  # what Stripe booked: a charge, refund, payout; null until fetched, or where it names none
     one_of("status", "wanted", "fetched", "posted", "missing", "dead", "discarded"),
     CheckConstraint("body IS NOT NULL OR status IN ('wanted', 'missing', 'discarded')", name="body"),
     Index(
         "ix_balance_transactions_due_at", "due_at", postgresql_where=text("status IN ('wanted', 'fetched')")
     ),
+    Index("ix_balance_transactions_source", "source", postgresql_where=text("source IS NOT NULL")),
     Index(
         "ix_balance_transactions_dead_at_id",
         "dead_at",

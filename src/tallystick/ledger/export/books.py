@@ -17,8 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.db.session import snapshot
 from tallystick.errors import InvalidRequestError
-from tallystick.ledger.balances import before, list_accounts, trial_balance
+from tallystick.ledger.balances import before, list_accounts
 from tallystick.ledger.chart import AccountType
+from tallystick.ledger.trial_balances import trial_balance
 
 _ROWS_AT_ONCE: Final = 2_000
 """Transactions that are fetched together: what an export holds in memory."""
