@@ -131,7 +131,7 @@ class Road:
         self.stripe = cast("StripeGateway", stripe or StoryStripe(story))
         book = Book()
         failures = Failures(engine, self.settings, clock=clock)
-        self.lookups = Lookups(engine, self.stripe, failures, unknown_after=1)
+        self.lookups = Lookups(engine, self.stripe, failures, again_after_s=())
         self.processor = Processor(engine, book, self.settings, failures)
         self.settlement = Settlement(engine, self.stripe, book, self.settings, self.lookups)
         self.inbox = Inbox(engine, lambda _ids: None, ring_grace_s=5, timeout_s=10)

@@ -84,7 +84,7 @@ async def _work_off(face: Face) -> None:
     """What a worker does, without its loops."""
     app, book = face.app, Book()
     failures = Failures(app.engine, app.settings)
-    lookups = Lookups(app.engine, app.stripe, failures, unknown_after=1)
+    lookups = Lookups(app.engine, app.stripe, failures, again_after_s=())
     processor = Processor(app.engine, book, app.settings, failures)
     settlement = Settlement(app.engine, app.stripe, book, app.settings, lookups)
     for _ in range(5):  # a rule asks one question after the other

@@ -163,8 +163,9 @@ def test_statuses_of_before_2019_02_11_are_read_by_todays_names() -> None:
 @pytest.mark.parametrize(
     "broken",
     [
-        {"status": "no_such_status"}, {"amount": "100"}, {"amount": None}, {"amount": 1.5}, {"amount": True},
-        {"currency": None}, {"id": ""}, {"created": 10**18},
+        {"status": "no_such_status"}, {"amount": "ten"}, {"amount": None}, {"amount": 1.5}, {"amount": True},
+        {"amount": -1}, {"amount": 10**18}, {"currency": None}, {"currency": "$"}, {"id": ""}, {"id": "a\0"},
+        {"created": 10**18},
     ],
 )  # fmt: skip
 def test_a_payload_that_cannot_be_read_says_so(broken: dict[str, Any]) -> None:

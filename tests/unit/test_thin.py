@@ -21,7 +21,7 @@ BODY: dict[str, Any] = {
     "related_object": {"id": "ch_1", "type": "charge", "url": "/v1/charges/ch_1"},
 }
 ASKED = Question(thin.OBJECT, "evt_thin_1@/v1/charges/ch_1")
-CHARGE = {"id": "ch_1", "object": "charge"}
+CHARGE = {"id": "ch_1", "object": "charge", "created": 1, "status": "succeeded"}
 
 
 def test_the_object_is_asked_for_and_stands_for_the_snapshots() -> None:

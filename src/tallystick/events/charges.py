@@ -23,8 +23,8 @@ from tallystick.ledger.entries import credit, debit, post, reverse, transactions
 from tallystick.outbox.notices import Notice
 from tallystick.payments.reports import PaymentReport, adopted_payment, our_payment
 from tallystick.payments.status import PaymentStatus, charge_order, payment_order
-from tallystick.stripe_gateway.fields import JsonObject
-from tallystick.stripe_gateway.payloads import Charge, PaymentIntent, Refund
+from tallystick.stripe_gateway.fields import JsonObject, filled, whole
+from tallystick.stripe_gateway.payloads import BALANCE_TRANSACTION, Charge, PaymentIntent, Refund
 
 REFUND_EVENTS_SINCE: Final = "2024-10-28"
 """From this API version (acacia) on, every refund has refund.* events of its own."""
@@ -245,9 +245,9 @@ def _balance_transactions(charge: Charge, obj: JsonObject) -> tuple[BalanceTrans
 
 
 def balance_transaction_seen(txn_id: str, source: JsonObject) -> BalanceTransactionSeen:
-    """The balance transaction of ``source``, with its body when it was sent expanded."""
-    expanded = source.get("balance_transaction")
-    if not isinstance(expanded, dict):
+    """The balance transaction of ``source``, with its body when both were sent whole."""
+    expanded = whole(source.get("balance_transaction"), *BALANCE_TRANSACTION)
+    if expanded is None or Charge.sent_along(source) is None:
         return BalanceTransactionSeen(txn_id)
     bare_source = {**source, "balance_transaction": txn_id}
     return BalanceTransactionSeen(txn_id, {**expanded, "source": bare_source})
@@ -269,6 +269,7 @@ def _refunds_of(charge: Charge, event: Event, facts: Facts) -> Effects:
         embedded = tuple(item for item in data if isinstance(item, dict))
     effects = NO_EFFECTS
     for obj in embedded or ():
-        refund = replace(Refund.read(obj), payment_intent=charge.payment_intent, charge=charge.id)
+        refund = Refund.read(filled(obj, currency=charge.currency, created=charge.created))
+        refund = replace(refund, payment_intent=charge.payment_intent, charge=charge.id)
         effects += refund_effects(refund, heard_at=event.created, source=event.id, facts=facts, charge=charge)
     return effects

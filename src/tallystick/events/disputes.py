@@ -19,8 +19,8 @@ from tallystick.outbox.notices import Notice, at_utc
 from tallystick.payments.dispute_reports import dispute_report
 from tallystick.payments.reports import adopted_payment, our_payment
 from tallystick.stripe_gateway.balance_payloads import BalanceTransaction
-from tallystick.stripe_gateway.fields import JsonObject
-from tallystick.stripe_gateway.payloads import Charge, Dispute
+from tallystick.stripe_gateway.fields import JsonObject, all_whole, filled, reference, text_field
+from tallystick.stripe_gateway.payloads import BALANCE_TRANSACTION, Charge, Dispute
 
 _NOTICES: Final = {
     "charge.dispute.created": "dispute.created",
@@ -40,7 +40,15 @@ def on_dispute(event: Event, facts: Facts) -> Effects:
 
     A dispute does not say whose payment it is about: its charge does, and is asked for.
     """
-    dispute = Dispute.read(event.object)
+    if event.object.get("id") is None:
+        return _part_of_a_charge(event)
+    obj = event.object
+    if reference(obj.get("charge")) is None:
+        itself = _itself(obj, event)
+        if itself not in facts:
+            return Effects(waiting_for=(itself,))
+        obj = filled(obj, **(facts[itself] or {}))
+    dispute = Dispute.read(obj)
     question = Question("charge", dispute.charge)
     if dispute.charge_object is None and question not in facts:
         return Effects(waiting_for=(question,))
@@ -54,16 +62,25 @@ def on_dispute(event: Event, facts: Facts) -> Effects:
     return effects + _money(dispute, event, payment_id, facts)
 
 
+def _itself(obj: JsonObject, event: Event) -> Question:
+    return Question("dispute", f"{text_field(obj, 'id')}:{event.id}")
+
+
+def _part_of_a_charge(event: Event) -> Effects:
+    """Until 2014 a dispute was a part of its charge, without an id: its money is there, no more."""
+    txn = reference(event.object.get("balance_transaction"))
+    return Effects(balance_transactions=(BalanceTransactionSeen(txn),) if txn else ())
+
+
 def _money(dispute: Dispute, event: Event, payment_id: str, facts: Facts) -> Effects:
     """What it moved, and what of that is decided. An object that does not carry it is asked for, an event."""
     bodies = dispute.balance_transactions
     if bodies is None:
-        question = Question("dispute", f"{dispute.id}:{event.id}")
+        question = _itself(event.object, event)
         if question not in facts:
             return Effects(waiting_for=(question,))
         known: JsonObject = facts[question] or {}
-        found = known.get("balance_transactions")
-        bodies = tuple(found) if isinstance(found, list) else ()
+        bodies = all_whole(known.get("balance_transactions"), *BALANCE_TRANSACTION) or ()
     txns = [BalanceTransaction.read(body) for body in bodies]
     decided = _decided(dispute, txns, event, payment_id) if dispute.status in _DECIDED else ()
     return Effects(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from typing import Any, Final
 
 from tallystick.errors import PayloadError
 from tallystick.ledger.entries import LedgerTransaction
@@ -18,7 +19,19 @@ from tallystick.outbox.notices import Notice
 from tallystick.payments.customer_reports import CustomerReport, PaymentMethodReport
 from tallystick.payments.dispute_reports import DisputeReport
 from tallystick.payments.reports import PaymentReport, RefundReport
-from tallystick.stripe_gateway.fields import JsonObject
+from tallystick.stripe_gateway.fields import (
+    JsonObject,
+    filled,
+    optional_text_field,
+    optional_time_field,
+    reference,
+    time_field,
+)
+
+_STATUSES: Final = frozenset(
+    {"succeeded", "failed", "canceled", "paid", "pending", "processing", "requires_action", "reversed"}
+)
+"""Last words of event types that are statuses of their objects."""
 
 
 def moment(seconds: int) -> datetime:
@@ -51,18 +64,30 @@ class Event:
         if not isinstance(obj, Mapping):
             raise PayloadError("The event carries no data.object.", param="data.object")
         previous = data.get("previous_attributes") if isinstance(data, Mapping) else None
-        created = body.get("created")
-        if type(created) is not int:
-            raise PayloadError("event.created is missing or no integer.", param="created")
-        return cls(
+        return cls.about(
+            obj,
             id=str(body.get("id")),
             type=str(body.get("type")),
-            created=created,
-            api_version=body.get("api_version") if isinstance(body.get("api_version"), str) else None,
-            object=obj,
-            account=body.get("account") if isinstance(body.get("account"), str) else None,
+            created=time_field(body, "created"),
+            api_version=optional_text_field(body, "api_version"),
+            # its name until 2017
+            account=reference(body.get("account")) or reference(body.get("user_id")),
             previous=previous if isinstance(previous, Mapping) else None,
         )
+
+    @classmethod
+    def about(cls, obj: JsonObject, *, created: int, **envelope: Any) -> Event:
+        """An event about this object.
+
+        Where the object does not say so itself, it is as old as its event, and its status is the one that
+        the event's type names.
+        """
+        if optional_time_field(obj, "created") is None:
+            obj = {**obj, "created": created}
+        said = str(envelope["type"]).rpartition(".")[2]
+        if said in _STATUSES:
+            obj = filled(obj, status=said)
+        return cls(object=obj, created=created, **envelope)
 
 
 @dataclass(frozen=True, slots=True)

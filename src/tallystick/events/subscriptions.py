@@ -38,5 +38,5 @@ def on_subscription(event: Event, _facts: Facts) -> Effects:
         "latest_invoice": subscription.latest_invoice,
         "metadata": subscription.metadata,
     }
-    fact = subscription.id if notice_type in _ONCE else event.id
+    fact = subscription.id if subscription.id and notice_type in _ONCE else event.id
     return Effects(notices=(Notice(f"{notice_type}:{fact}", notice_type, None, data),))

@@ -48,12 +48,12 @@ def resolve(body: JsonObject, facts: Facts) -> Event | Question:
         raise PayloadError("Stripe no longer knows what the thin event is about.", param="related_object")
     if question.kind == SNAPSHOT:
         return Event.read(found)
-    return Event(
+    return Event.about(
+        found,
         id=str(body.get("id")),
         type=snapshot_type(str(body.get("type"))),
         created=_seconds(body.get("created")),
         api_version=None,
-        object=found,
     )
 
 

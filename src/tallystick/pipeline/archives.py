@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import accumulate, pairwise
 from typing import Any, Final, Protocol
 
@@ -46,7 +46,7 @@ UPDATE webhook_events e SET body = NULL, archive_id = :archive, archive_position
 """)
 
 _ONE: Final = text("""
-SELECT id, type, status, body, archive_id, archive_position FROM webhook_events WHERE id = :id
+SELECT id, type, status, created_at, body, archive_id, archive_position FROM webhook_events WHERE id = :id
 """)
 
 _BLOCKS: Final = text("SELECT id, offsets, body FROM event_archives WHERE id = ANY(CAST(:ids AS bigint[]))")
@@ -61,6 +61,7 @@ class Row(Protocol):
     id: str
     type: str
     status: str
+    created_at: datetime
     body: bytes | None
     archive_id: int | None
     archive_position: int | None
@@ -73,6 +74,7 @@ class StoredEvent:
     id: str
     type: str
     status: str
+    created_at: datetime
     body: bytes
 
 
@@ -84,7 +86,7 @@ async def with_bodies(connection: AsyncConnection, rows: Iterable[Row]) -> list[
     if wanted:
         for block in await connection.execute(_BLOCKS, {"ids": wanted}):
             blocks[block.id] = unpack(block.offsets, block.body)
-    return [StoredEvent(row.id, row.type, row.status, _body(row, blocks)) for row in found]
+    return [StoredEvent(row.id, row.type, row.status, row.created_at, _body(row, blocks)) for row in found]
 
 
 async def body_of(connection: AsyncConnection, event_id: str) -> bytes | None:

@@ -13,12 +13,11 @@ from typing import Any, Final, Literal
 import orjson
 
 from tallystick.errors import InvalidEventError, InvalidJsonError
+from tallystick.stripe_gateway.fields import as_mapping, optional_time_field
 
 _ID: Final = re.compile(r"[!-~]{1,255}")
 _TYPE: Final = re.compile(r"[!-~]{1,255}")
 _VERSION: Final = re.compile(r"[!-~]{1,64}")
-_LAST_SECOND: Final = 253_402_300_799
-"""The end of the year 9999."""
 _SNAPSHOT: Final = "event"
 _THIN: Final = "v2.core.event"
 
@@ -72,9 +71,12 @@ def _created(event: dict[str, Any]) -> datetime:
         if moment is None or moment.tzinfo is None:
             raise InvalidEventError("event.created is no time.", param="created")
         return moment
-    if type(created) is not int or not 0 <= created <= _LAST_SECOND:
+    seconds = optional_time_field(event, "created")
+    if seconds is None and created is not None:
         raise InvalidEventError("event.created is no time in Unix seconds.", param="created")
-    return datetime.fromtimestamp(created, UTC)
+    if seconds is None:  # not Stripe's doing: as old as its object, or as its arrival
+        seconds = optional_time_field(as_mapping(as_mapping(event.get("data")).get("object")), "created")
+    return datetime.fromtimestamp(seconds, UTC) if seconds is not None else datetime.now(UTC)
 
 
 def _matching(event: dict[str, Any], name: str, shape: re.Pattern[str]) -> str:

@@ -7,8 +7,7 @@ needs no network.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -29,6 +28,9 @@ log = structlog.get_logger(__name__)
 
 _AT_ONCE: Final = 8
 """Questions asked at the same time."""
+
+_AGAIN_AFTER_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""Pauses between the times that Stripe is asked for what it says it does not know."""
 
 _STORED: Final = text("""
 SELECT question, answer FROM fetched_objects WHERE question = ANY(CAST(:questions AS text[]))
@@ -132,8 +134,8 @@ class Lookups:
         stripe: StripeGateway,
         failures: Failures,
         *,
-        unknown_after: int = 8,
         per_second: float = 0,
+        again_after_s: Sequence[float] = _AGAIN_AFTER_S,
     ) -> None:
         """``per_second``: how many questions are asked in a second at most; 0 sets no limit."""
         self._engine = engine
@@ -141,8 +143,7 @@ class Lookups:
         self._failures = failures
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._pace = Pace(per_second)
-        self._unknown_after = unknown_after
-        self._unknown: Counter[Question] = Counter()
+        self._again_after_s = again_after_s
 
     def behind_s(self) -> float:
         """How long a question asked now would wait for its turn."""
@@ -155,23 +156,21 @@ class Lookups:
         names none. While Stripe or the database is away nothing is counted: the sweep rings the events, and
         they ask again. Anything else that goes wrong, such as Stripe's refusal, is a failed attempt of those
         events, which ends in a dead letter like any other.
-        That Stripe knows no such object counts as its answer only when it has said so ``unknown_after``
-        times: a fact is for ever, and a read right after the write, or a key of another account, is not.
+        That Stripe knows no such object counts as its answer only when it still says so half a minute later:
+        a fact is for ever, and a read may come too soon after the write.
         """
         answered = await asyncio.gather(*(self._settle(*item) for item in questions.items()))
         return {question for question in answered if question is not None}
 
     async def _settle(self, question: Question, events: Iterable[str]) -> Question | None:
         try:
-            await self._pace.spend(1)
-            async with self._gate:
-                answered = await self._ask(question)
+            await self._store(question, await self._ask(question))
         except Exception as error:
             log.warning("lookup_failed", question=str(question), error=f"{type(error).__name__}: {error}")
             if not isinstance(error, StripeUnavailableError) and not database_is_away(error):
                 await self._count(events, error)
             return None
-        return question if answered else None
+        return question
 
     async def _count(self, events: Iterable[str], error: Exception) -> None:
         try:
@@ -179,16 +178,17 @@ class Lookups:
         except Exception as another:  # the database went away meanwhile: the next refusal is counted
             log.warning("failure_not_counted", error=f"{type(another).__name__}: {another}")
 
-    async def _ask(self, question: Question) -> bool:
-        found = await _ASK[question.kind](self._stripe, question.id)
-        if found is None and not self._is_unknown(question):
-            return False
-        body = orjson.dumps(found) if found is not None else None
+    async def _ask(self, question: Question) -> Mapping[str, Any] | None:
+        for pause_s in (0.0, *self._again_after_s):
+            await asyncio.sleep(pause_s)
+            await self._pace.spend(1)
+            async with self._gate:
+                found = await _ASK[question.kind](self._stripe, question.id)
+            if found is not None:
+                return found
+        return None
+
+    async def _store(self, question: Question, answer: Mapping[str, Any] | None) -> None:
+        body = orjson.dumps(answer) if answer is not None else None
         async with self._engine.begin() as connection:
             await connection.execute(_STORE, {"question": str(question), "answer": body})
-        self._unknown.pop(question, None)
-        return True
-
-    def _is_unknown(self, question: Question) -> bool:
-        self._unknown[question] += 1
-        return self._unknown[question] >= self._unknown_after

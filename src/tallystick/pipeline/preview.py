@@ -18,7 +18,7 @@ from tallystick.payments.reports import PaymentReport, RefundReport
 from tallystick.pipeline.reading import Read, read_events
 
 _ROWS: Final = text("""
-SELECT id, type, status, body, archive_id, archive_position FROM webhook_events
+SELECT id, type, status, created_at, body, archive_id, archive_position FROM webhook_events
  WHERE id = ANY(CAST(:ids AS text[]))
 """)
 

@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 # By key alone: a condition on the status would make the planner walk the index of pending events.
 _CLAIM: Final = text("""
-SELECT id, type, status, body, archive_id, archive_position FROM webhook_events
+SELECT id, type, status, created_at, body, archive_id, archive_position FROM webhook_events
  WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR UPDATE SKIP LOCKED
 """)
 

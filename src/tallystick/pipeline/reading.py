@@ -18,7 +18,7 @@ from tallystick.events.catalog import EVENTS
 from tallystick.events.spec import NO_EFFECTS, Effects, Event, Facts, Question
 from tallystick.pipeline.archives import Row, StoredEvent, with_bodies
 from tallystick.pipeline.lookups import stored_facts
-from tallystick.stripe_gateway.fields import JsonObject
+from tallystick.stripe_gateway.fields import JsonObject, filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def _read(row: StoredEvent, facts: Facts) -> Read:
     spec = EVENTS.get(thin.snapshot_type(row.type))
     if spec is None:
         return Read(row.id, NO_EFFECTS, ignored=True)
-    body = orjson.loads(row.body)
+    body = filled(orjson.loads(row.body), created=int(row.created_at.timestamp()))
     event = thin.resolve(body, facts) if thin.is_thin(body) else Event.read(body)
     if isinstance(event, Question):
         return Read(row.id, Effects(waiting_for=(event,)))

@@ -8,11 +8,16 @@ from decimal import Decimal
 
 from tallystick.stripe_gateway.fields import (
     JsonObject,
+    all_whole,
+    currency_field,
+    filled,
     int_field,
     optional_text_field,
+    optional_time_field,
     rate,
     reference,
     text_field,
+    time_field,
 )
 
 
@@ -51,23 +56,28 @@ class BalanceTransaction:
     def read(cls, obj: JsonObject) -> BalanceTransaction:
         """Raises PayloadError."""
         source = obj.get("source")
-        details = obj.get("fee_details")
+        amount, fee, currency = int_field(obj, "amount"), int_field(obj, "fee", 0), currency_field(obj)
+        details = all_whole(obj.get("fee_details"), "type", "amount") or ()
         return cls(
             id=text_field(obj, "id"),
             type=text_field(obj, "type"),
             reporting_category=optional_text_field(obj, "reporting_category") or text_field(obj, "type"),
             exchange_rate=rate(obj.get("exchange_rate")),
-            amount=int_field(obj, "amount"),
-            fee=int_field(obj, "fee", 0),
-            net=int_field(obj, "net"),
-            currency=text_field(obj, "currency"),
-            created=int_field(obj, "created"),
-            available_on=int_field(obj, "available_on", int_field(obj, "created")),
+            amount=amount,
+            fee=fee,
+            net=int_field(obj, "net", amount - fee),
+            currency=currency,
+            created=time_field(obj, "created"),
+            available_on=optional_time_field(obj, "available_on") or time_field(obj, "created"),
             balance_type=optional_text_field(obj, "balance_type"),
             description=optional_text_field(obj, "description"),
             fee_details=tuple(
-                FeeDetail(text_field(line, "type"), int_field(line, "amount"), text_field(line, "currency"))
-                for line in (details if isinstance(details, list) else [])
+                FeeDetail(
+                    text_field(line, "type"),
+                    int_field(line, "amount"),
+                    currency_field(filled(line, currency=currency)),
+                )
+                for line in details
             ),
             source=reference(source),
             source_object=source if isinstance(source, Mapping) else None,
@@ -91,6 +101,6 @@ class Topup:
             id=text_field(obj, "id"),
             status=text_field(obj, "status"),
             amount=int_field(obj, "amount"),
-            currency=text_field(obj, "currency"),
+            currency=currency_field(obj),
             balance_transaction=reference(obj.get("balance_transaction")),
         )

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from tallystick.stripe_gateway.fields import (
     JsonObject,
     as_mapping,
+    count_field,
+    currency_field,
     int_field,
     metadata_of,
     optional_text_field,
+    optional_time_field,
     reference,
     rows_of,
     text_field,
@@ -43,9 +46,9 @@ class Payout:
             id=text_field(obj, "id"),
             status=text_field(obj, "status"),
             amount=int_field(obj, "amount"),
-            currency=text_field(obj, "currency"),
+            currency=currency_field(obj),
             automatic=obj.get("automatic") is True,
-            arrival_date=_time(obj, "arrival_date"),
+            arrival_date=optional_time_field(obj, "arrival_date"),
             failure_code=optional_text_field(obj, "failure_code"),
             failure_message=optional_text_field(obj, "failure_message"),
             balance_transaction=reference(obj.get("balance_transaction")),
@@ -96,17 +99,17 @@ class Invoice:
             id=text_field(obj, "id"),
             number=optional_text_field(obj, "number"),
             status=optional_text_field(obj, "status"),
-            currency=text_field(obj, "currency"),
+            currency=currency_field(obj),
             customer=reference(obj.get("customer")),
             subscription=reference(details.get("subscription")) or reference(obj.get("subscription")),
             total=total,
             amount_due=due,
             amount_paid=paid,
             amount_remaining=int_field(obj, "amount_remaining", due - paid),
-            attempt_count=int_field(obj, "attempt_count", 0),
-            due_date=_time(obj, "due_date"),
-            next_payment_attempt=_time(obj, "next_payment_attempt"),
-            paid_at=_time(as_mapping(obj.get("status_transitions")), "paid_at"),
+            attempt_count=count_field(obj, "attempt_count"),
+            due_date=optional_time_field(obj, "due_date"),
+            next_payment_attempt=optional_time_field(obj, "next_payment_attempt"),
+            paid_at=optional_time_field(as_mapping(obj.get("status_transitions")), "paid_at"),
             payment=reference(obj.get("payment_intent")) or reference(obj.get("charge")),
             paid_out_of_band=obj.get("paid_out_of_band") is True,
             payments=rows_of(as_mapping(obj.get("payments"))),
@@ -125,10 +128,10 @@ class SubscriptionItem:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What we read of a subscription."""
+    """What we read of a subscription. Until 2013 a customer had but one, and it had no id."""
 
-    id: str
-    status: str
+    id: str | None
+    status: str | None
     customer: str | None
     currency: str | None
     items: tuple[SubscriptionItem, ...]
@@ -145,16 +148,16 @@ class Subscription:
         """Raises PayloadError."""
         items = as_mapping(obj.get("items")).get("data")
         return cls(
-            id=text_field(obj, "id"),
-            status=text_field(obj, "status"),
+            id=reference(obj.get("id")),
+            status=optional_text_field(obj, "status"),
             customer=reference(obj.get("customer")),
             currency=optional_text_field(obj, "currency"),
             items=tuple(_item(item) for item in (items if isinstance(items, list) else ())),
             cancel_at_period_end=obj.get("cancel_at_period_end") is True,
-            cancel_at=_time(obj, "cancel_at"),
-            canceled_at=_time(obj, "canceled_at"),
-            ended_at=_time(obj, "ended_at"),
-            trial_end=_time(obj, "trial_end"),
+            cancel_at=optional_time_field(obj, "cancel_at"),
+            canceled_at=optional_time_field(obj, "canceled_at"),
+            ended_at=optional_time_field(obj, "ended_at"),
+            trial_end=optional_time_field(obj, "trial_end"),
             latest_invoice=reference(obj.get("latest_invoice")),
             metadata=metadata_of(obj),
         )
@@ -166,8 +169,3 @@ def _item(item: object) -> SubscriptionItem:
     quantity = found.get("quantity")
     price = reference(found.get("price")) or reference(found.get("plan"))
     return SubscriptionItem(price, quantity if type(quantity) is int else None)
-
-
-def _time(obj: JsonObject, key: str) -> int | None:
-    value = obj.get(key)
-    return value if type(value) is int else None

@@ -8,13 +8,13 @@ from typing import Any
 from tallystick.stripe_gateway.fields import (
     JsonObject,
     as_mapping,
-    int_field,
     last_error_of,
     metadata_of,
     optional_text_field,
     reference,
-    storable,
+    storable_json,
     text_field,
+    time_field,
 )
 
 
@@ -36,16 +36,16 @@ class Customer:
     @classmethod
     def read(cls, obj: JsonObject) -> Customer:
         """Raises PayloadError."""
-        address = {name: storable(text) for name, text in as_mapping(obj.get("address")).items() if text}
+        address = {name: text for name, text in as_mapping(obj.get("address")).items() if text}
         return cls(
             id=text_field(obj, "id"),
-            created=int_field(obj, "created"),
+            created=time_field(obj, "created"),
             livemode=obj.get("livemode") is True,
             name=optional_text_field(obj, "name"),
             email=optional_text_field(obj, "email"),
             phone=optional_text_field(obj, "phone"),
             description=optional_text_field(obj, "description"),
-            address=address or None,
+            address=storable_json(address) or None,
             metadata=metadata_of(obj),
             default_payment_method=reference(
                 as_mapping(obj.get("invoice_settings")).get("default_payment_method")
@@ -68,14 +68,14 @@ class PaymentMethod:
     @classmethod
     def read(cls, obj: JsonObject) -> PaymentMethod:
         """Raises PayloadError."""
-        kind = text_field(obj, "type")
+        kind = optional_text_field(obj, "type") or "unknown"
         return cls(
             id=text_field(obj, "id"),
-            created=int_field(obj, "created"),
+            created=time_field(obj, "created"),
             livemode=obj.get("livemode") is True,
             customer=reference(obj.get("customer")),
             type=kind,
-            details=as_mapping(obj.get(kind)),
+            details=storable_json(as_mapping(obj.get(kind))),
             metadata=metadata_of(obj),
         )
 
@@ -109,6 +109,6 @@ class SetupIntent:
             description=optional_text_field(obj, "description"),
             metadata=metadata_of(obj),
             client_secret=optional_text_field(obj, "client_secret"),
-            next_action=dict(as_mapping(obj.get("next_action"))) or None,
+            next_action=storable_json(as_mapping(obj.get("next_action"))) or None,
             last_error=last_error_of(obj.get("last_setup_error")),
         )

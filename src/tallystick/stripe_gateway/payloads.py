@@ -14,19 +14,29 @@ from typing import Any, Final
 from tallystick.errors import PayloadError
 from tallystick.stripe_gateway.fields import (
     JsonObject,
+    all_whole,
+    amount_field,
     as_mapping,
-    int_field,
+    count_field,
+    currency_field,
+    filled,
     last_error_of,
     metadata_of,
     optional_text_field,
+    optional_time_field,
     reference,
+    storable_json,
     text_field,
+    time_field,
+    whole,
 )
 
 PAYMENT_METADATA: Final = "tallystick_payment"
 """Metadata key by which a Stripe object names our payment."""
 REFUND_METADATA: Final = "tallystick_refund"
 """Metadata key by which a Stripe refund names our refund."""
+BALANCE_TRANSACTION: Final = ("id", "type", "amount", "currency", "created")
+"""What a balance transaction that was sent along needs, to be more than a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +81,11 @@ class PaymentIntent:
         return cls(
             id=text_field(obj, "id"),
             status=text_field(obj, "status"),
-            amount=int_field(obj, "amount"),
-            amount_capturable=int_field(obj, "amount_capturable", 0),
-            amount_received=int_field(obj, "amount_received", 0),
-            currency=text_field(obj, "currency"),
-            created=int_field(obj, "created"),
+            amount=amount_field(obj, "amount"),
+            amount_capturable=amount_field(obj, "amount_capturable", 0),
+            amount_received=amount_field(obj, "amount_received", 0),
+            currency=currency_field(obj),
+            created=time_field(obj, "created"),
             livemode=obj.get("livemode") is True,
             customer=reference(obj.get("customer")),
             description=optional_text_field(obj, "description"),
@@ -85,7 +95,7 @@ class PaymentIntent:
             client_secret=optional_text_field(obj, "client_secret"),
             cancellation_reason=optional_text_field(obj, "cancellation_reason"),
             last_error=last_error_of(obj.get("last_payment_error")),
-            next_action=dict(as_mapping(obj.get("next_action"))) or None,
+            next_action=storable_json(as_mapping(obj.get("next_action"))) or None,
             receipt_email=optional_text_field(obj, "receipt_email"),
             statement_descriptor=optional_text_field(obj, "statement_descriptor"),
             statement_descriptor_suffix=optional_text_field(obj, "statement_descriptor_suffix"),
@@ -93,19 +103,21 @@ class PaymentIntent:
             latest_charge=reference(obj.get("latest_charge")) or reference(charge),
             charge=charge,
             multicapture=card_options.get("request_multicapture") == "if_available",
-            bank_transfer="customer_balance" in (obj.get("payment_method_types") or ()),
+            bank_transfer="customer_balance" in _words(obj.get("payment_method_types")),
             invoice=reference(obj.get("invoice")),
         )
+
+
+def _words(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _latest_charge(intent: JsonObject) -> JsonObject | None:
     expanded = intent.get("latest_charge")
     if isinstance(expanded, Mapping):
         return expanded
-    embedded = as_mapping(intent.get("charges")).get("data")
-    if isinstance(embedded, list) and embedded and isinstance(embedded[0], Mapping):
-        return embedded[0]  # newest first
-    return None
+    embedded = all_whole(intent.get("charges"), "id")
+    return embedded[0] if embedded else None  # newest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,22 +159,24 @@ class Charge:
     @classmethod
     def read(cls, obj: JsonObject) -> Charge:
         """Raises PayloadError."""
-        captured = obj.get("captured") is True
-        amount = int_field(obj, "amount")
-        refunded = int_field(obj, "amount_refunded", 0)
+        status = _charge_status(obj)
+        # before captures were apart from charges, what was paid was captured
+        captured = status == "succeeded" if obj.get("captured") is None else obj["captured"] is True
+        amount = amount_field(obj, "amount")
+        refunded = amount_field(obj, "amount_refunded", 0)
         outcome = as_mapping(obj.get("outcome"))
         details = as_mapping(obj.get("payment_method_details"))
         card = as_mapping(details.get("card"))
         return cls(
             id=text_field(obj, "id"),
-            status=text_field(obj, "status"),
+            status=status,
             amount=amount,
-            amount_captured=int_field(obj, "amount_captured", amount if captured else 0),
+            amount_captured=amount_field(obj, "amount_captured", amount if captured else 0),
             amount_refunded=refunded,
             captured=captured,
             capture_unclear=captured and refunded > 0 and obj.get("amount_captured") is None,
-            currency=text_field(obj, "currency"),
-            created=int_field(obj, "created"),
+            currency=currency_field(obj),
+            created=time_field(obj, "created"),
             livemode=obj.get("livemode") is True,
             payment_intent=reference(obj.get("payment_intent")),
             customer=reference(obj.get("customer")),
@@ -177,14 +191,28 @@ class Charge:
             multicapture=as_mapping(card.get("multicapture")).get("status") == "available",
             bank_transfer=details.get("type") == "customer_balance",
             invoice=reference(obj.get("invoice")),
-            refunds=_embedded(as_mapping(obj.get("refunds")).get("data")),
+            refunds=all_whole(obj.get("refunds"), "id", "amount"),
         )
 
+    @classmethod
+    def sent_along(cls, value: Any) -> JsonObject | None:
+        """A charge inside another object, None where it is not there or only named."""
+        found = whole(value, "id", "amount", "currency", "created")
+        return found if found is not None and _state(found) else None
 
-def _embedded(value: Any) -> tuple[JsonObject, ...] | None:
-    if not isinstance(value, list):
-        return None
-    return tuple(item for item in value if isinstance(item, Mapping))
+
+def _charge_status(obj: JsonObject) -> str:
+    """Until 2015 the status was another word, or none beside ``paid``; raises PayloadError."""
+    return _state(obj) or text_field(obj, "status")
+
+
+def _state(obj: JsonObject) -> str | None:
+    status, paid = obj.get("status"), obj.get("paid")
+    if isinstance(status, str) and status:
+        return "succeeded" if status == "paid" else status
+    if isinstance(paid, bool):
+        return "succeeded" if paid else "failed"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,16 +236,16 @@ class Refund:
     @classmethod
     def read(cls, obj: JsonObject) -> Refund:
         """Raises PayloadError."""
-        charge = obj.get("charge")
+        charge = Charge.sent_along(obj.get("charge"))
         return cls(
             id=text_field(obj, "id"),
             status=optional_text_field(obj, "status")
             or "succeeded",  # null for refunds of some legacy methods
-            amount=int_field(obj, "amount"),
-            currency=text_field(obj, "currency"),
-            created=int_field(obj, "created"),
-            charge=reference(charge),
-            charge_object=charge if isinstance(charge, Mapping) else None,
+            amount=amount_field(obj, "amount"),
+            currency=currency_field(obj),
+            created=time_field(obj, "created"),
+            charge=reference(obj.get("charge")),
+            charge_object=charge,
             payment_intent=reference(obj.get("payment_intent")),
             metadata=metadata_of(obj),
             reason=optional_text_field(obj, "reason"),
@@ -253,28 +281,26 @@ class Dispute:
     @classmethod
     def read(cls, obj: JsonObject) -> Dispute:
         """Raises PayloadError."""
-        charge = obj.get("charge")
         evidence = as_mapping(obj.get("evidence_details"))
-        due = evidence.get("due_by")
-        charge_id = reference(charge)
-        if charge_id is None:
+        charge = reference(obj.get("charge"))
+        if charge is None:
             raise PayloadError("dispute.charge is missing.", param="charge")
         return cls(
             id=text_field(obj, "id"),
             status=text_field(obj, "status"),
-            amount=int_field(obj, "amount"),
-            currency=text_field(obj, "currency"),
-            created=int_field(obj, "created"),
+            amount=amount_field(obj, "amount"),
+            currency=currency_field(obj),
+            created=time_field(obj, "created"),
             livemode=obj.get("livemode") is True,
-            charge=charge_id,
-            charge_object=charge if isinstance(charge, Mapping) else None,
+            charge=charge,
+            charge_object=Charge.sent_along(obj.get("charge")),
             payment_intent=reference(obj.get("payment_intent")),
             reason=optional_text_field(obj, "reason"),
             network_reason_code=optional_text_field(obj, "network_reason_code"),
-            evidence_due=due if type(due) is int else None,
+            evidence_due=optional_time_field(filled(evidence, due_by=obj.get("evidence_due_by")), "due_by"),
             has_evidence=evidence.get("has_evidence") is True,
-            submission_count=int_field(evidence, "submission_count", 0),
+            submission_count=count_field(evidence, "submission_count"),
             charge_refundable=obj.get("is_charge_refundable") is True,
-            balance_transactions=_embedded(obj.get("balance_transactions")),
+            balance_transactions=all_whole(obj.get("balance_transactions"), *BALANCE_TRANSACTION),
             metadata=metadata_of(obj),
         )

@@ -1,11 +1,12 @@
 """A parent to be killed: starts both servers in argv[1], prints a line, sleeps. argv[2] "orphans" leaves the
 death signal out, as on a system that has none."""
 
+import signal
 import sys
 import threading
 from functools import partial
 from pathlib import Path
-from signal import Signals
+from signal import SIGINT, Signals
 from unittest.mock import patch
 
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey, postgres, processes, valkey
@@ -21,6 +22,7 @@ def main(data_dir: Path, *, orphans: bool) -> None:
 
         for module in (postgres, valkey):
             patch.object(module, "spawn", bare).start()
+    signal.signal(SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
     servers = EmbeddedPostgres(data_dir), EmbeddedValkey(data_dir)
     for server in servers:
         server.start()

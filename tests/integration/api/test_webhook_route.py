@@ -88,6 +88,13 @@ async def test_an_event_without_a_version_is_taken(face: Face) -> None:
     assert (await deliver(face, event("evt_no_version", api_version=None))).status_code == 200
 
 
+@pytest.mark.parametrize("created", [..., None, "1790000000", 1790000000.0])
+async def test_an_event_that_tells_its_time_otherwise_is_taken(face: Face, created: Any) -> None:
+    ident = f"evt_time_{created}"
+    assert (await deliver(face, event(ident, created=created))).status_code == 200
+    assert len(await stored(face, ident)) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -137,7 +144,6 @@ async def test_a_touched_body(face: Face) -> None:
         (event("evt_1", created=True), "invalid_event"),
         (event("evt_1", created=-1), "invalid_event"),
         (event("evt_1", created=10**15), "invalid_event"),
-        (event("evt_1", created=...), "invalid_event"),
     ],
 )
 async def test_what_is_signed_but_no_event(face: Face, body: bytes, code: str) -> None:
