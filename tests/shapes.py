@@ -143,6 +143,32 @@ _METHOD: Final = {
     "type": "card", "card": {"brand": "visa", "last4": "4242", "exp_month": 1, "exp_year": 2030},
     "metadata": {}, "billing_details": {"name": "Ada"},
 }  # fmt: skip
+_INVOICE_PAYMENT: Final = {
+    "id": "inpay_1", "object": "invoice_payment", "invoice": "in_1", "status": "paid", "amount_paid": 2000,
+    "amount_requested": 2000, "currency": "usd", "created": START, "is_default": True,
+    "payment": {"type": "payment_intent", "payment_intent": "pi_1"},
+    "status_transitions": {"paid_at": START, "canceled_at": None},
+}  # fmt: skip
+_CHECKOUT: Final = {
+    "id": "cs_1", "object": "checkout.session", "mode": "payment", "status": "complete", "currency": "usd",
+    "payment_status": "paid", "payment_intent": "pi_1", "amount_total": 2000, "amount_subtotal": 1800,
+    "total_details": {"amount_tax": 200, "amount_shipping": 0, "amount_discount": 0}, "created": START,
+    "shipping_cost": {"amount_total": 0, "amount_tax": 0}, "invoice": "in_1", "customer": "cus_1",
+    "invoice_creation": {"enabled": True}, "currency_conversion": None, "metadata": {},
+}  # fmt: skip
+_CHECKOUT_2019: Final = {
+    "id": "cs_1", "object": "checkout.session", "display_items": [{"amount": 2000, "currency": "usd"}],
+    "payment_intent": "pi_1", "customer": None, "livemode": False, "subscription": None,
+}  # fmt: skip
+_CREDIT_NOTE: Final = {
+    "id": "cn_1", "object": "credit_note", "invoice": "in_1", "customer": "cus_1", "amount": 2000,
+    "currency": "usd", "status": "issued", "customer_balance_transaction": "cbtxn_1", "created": START,
+    "refund": None, "refunds": [], "out_of_band_amount": None, "total": 2000, "metadata": {},
+}  # fmt: skip
+_CUSTOMER_BALANCE_TRANSACTION: Final = {
+    "id": "cbtxn_1", "object": "customer_balance_transaction", "type": "credit_note", "amount": -2000,
+    "currency": "usd", "created": START, "customer": "cus_1", "ending_balance": -2000,
+}  # fmt: skip
 _OTHER: Final = {
     "id": "obj_1", "object": "object", "amount": 2000, "amount_total": 2000, "total": 2000, "currency": "usd",
     "created": START, "status": "complete", "payment_status": "paid", "mode": "payment", "customer": "cus_1",
@@ -159,7 +185,10 @@ SHAPES: Final[dict[str, list[Json]]] = {
     "refund": [_REFUND, {**_REFUND, "status": None}],
     "payout": [_PAYOUT],
     "topup": [_TOPUP],
-    "invoice": [_INVOICE, _INVOICE_2012, _INVOICE_2020],
+    "invoice": [_INVOICE, _INVOICE_2012, _INVOICE_2020, {**_INVOICE, "ending_balance": -5}],
+    "invoice_payment": [_INVOICE_PAYMENT],
+    "checkout.session": [_CHECKOUT, _CHECKOUT_2019],
+    "credit_note": [_CREDIT_NOTE],
     "customer.subscription": [_SUBSCRIPTION, _SUBSCRIPTION_2012],
     "customer": [_CUSTOMER, _CUSTOMER_2011],
     "payment_method": [_METHOD],
@@ -175,7 +204,9 @@ _EXPANDED: Final = {
 }  # fmt: skip
 ANSWERS: Final = {
     "charge": _CHARGE, "charge_refunds": {"object": "list", "data": [_REFUND]}, "dispute": _DISPUTE,
-    "payment_intent": _INTENT, "refund": _REFUND, "invoice": _INVOICE,
+    "invoice_payments": {"data": [_INVOICE_PAYMENT]}, "checkout_sessions": {"data": [_CHECKOUT]},
+    "paid_invoice": {**_INVOICE, "payments": {"data": [_INVOICE_PAYMENT]}},
+    "customer_balance_transactions": {"data": [_CUSTOMER_BALANCE_TRANSACTION]},
 }  # fmt: skip
 """What Stripe answers to a question of this kind, when it knows the object."""
 

@@ -28,9 +28,7 @@ class Sender:
         self._url = f"{api_url}/webhooks/stripe"
         self._stripe = stripe
         self._gate = asyncio.Semaphore(_AT_ONCE)
-        # let go of idle connections before the API does: a request on one that it is closing gets no answer
-        connector = aiohttp.TCPConnector(limit=_AT_ONCE, keepalive_timeout=1)
-        self._session = aiohttp.ClientSession(connector=connector)
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=_AT_ONCE))
         self.answers: Counter[int] = Counter()
         self.acknowledged: set[str] = set()
         self.without_retry_after = 0

@@ -45,7 +45,7 @@ def answered(chance: random.Random, event: Json) -> Effects:
         if not asked:
             return effects
         facts |= {
-            question: chance.choice((None, ANSWERS.get(question.kind))) for question in sorted(asked, key=str)
+            question: chance.choice((None, ANSWERS[question.kind])) for question in sorted(asked, key=str)
         }
     raise AssertionError(f"it goes on asking: {effects.waiting_for}")
 

@@ -14,10 +14,13 @@ from tallystick.errors import PayloadError
 from tallystick.stripe_gateway.fields import (
     JsonObject,
     as_mapping,
+    currency_field,
     int_field,
     optional_text_field,
+    optional_time_field,
     reference,
     text_field,
+    time_field,
 )
 
 PaidBy = Literal["payment_intent", "charge", "payment_record"]
@@ -53,7 +56,6 @@ class InvoicePayment:
         invoice = reference(obj.get("invoice"))
         if invoice is None:
             raise PayloadError("invoice_payment.invoice is missing.", param="invoice")
-        paid_at = as_mapping(obj.get("status_transitions")).get("paid_at")
         return cls(
             invoice=invoice,
             kind=kind,
@@ -61,8 +63,8 @@ class InvoicePayment:
             intent=named if isinstance(named, Mapping) else None,
             status=text_field(obj, "status"),
             amount_paid=int_field(obj, "amount_paid", 0),
-            currency=text_field(obj, "currency"),
-            paid_at=paid_at if type(paid_at) is int else None,
+            currency=currency_field(obj),
+            paid_at=optional_time_field(as_mapping(obj.get("status_transitions")), "paid_at"),
         )
 
 
@@ -96,14 +98,14 @@ class CheckoutSession:
         shipping = as_mapping(obj.get("shipping_cost"))
         return cls(
             id=text_field(obj, "id"),
-            mode=text_field(obj, "mode"),
+            mode=optional_text_field(obj, "mode") or "payment",
             paid=obj.get("payment_status") == "paid",
             payment_intent=reference(intent),
             intent=intent if isinstance(intent, Mapping) else None,
             invoice=reference(obj.get("invoice")),
             invoice_expected=as_mapping(obj.get("invoice_creation")).get("enabled") is True,
             amount_total=int_field(obj, "amount_total", 0),
-            currency=optional_text_field(obj, "currency"),
+            currency=currency_field(obj) if obj.get("currency") is not None else None,
             tax=int_field(totals, "amount_tax", 0),
             # the cost knows how much of it is tax, the totals do not
             shipping=int_field(shipping, "amount_total", 0) - int_field(shipping, "amount_tax", 0)
@@ -131,7 +133,7 @@ class CustomerBalanceTransaction:
             id=text_field(obj, "id"),
             type=text_field(obj, "type"),
             amount=int_field(obj, "amount"),
-            currency=text_field(obj, "currency"),
-            created=int_field(obj, "created"),
+            currency=currency_field(obj),
+            created=time_field(obj, "created"),
             customer=reference(obj.get("customer")),
         )
