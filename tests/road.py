@@ -17,7 +17,7 @@ from tallystick.embedded.cluster import SERVICE, SUPERUSER
 from tallystick.ledger.book import Book
 from tallystick.pipeline.failures import Clock, Failures, utc_now
 from tallystick.pipeline.inbox import Inbox
-from tallystick.pipeline.incoming import IncomingEvent
+from tallystick.pipeline.incoming import IncomingEvent, read_event
 from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.process import Outcome, Processor
 from tallystick.pipeline.settlement import Settlement
@@ -171,14 +171,7 @@ class Road:
 
 def incoming(event: Json) -> IncomingEvent:
     """The event as the webhook route hands it on."""
-    return IncomingEvent(
-        id=event["id"],
-        type=event["type"],
-        api_version=event["api_version"],
-        livemode=event["livemode"],
-        created_at=datetime.fromtimestamp(event["created"], UTC),
-        body=orjson.dumps(event),
-    )
+    return read_event(orjson.dumps(event))
 
 
 _PICTURES = {

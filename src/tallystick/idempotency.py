@@ -103,6 +103,7 @@ class StoredAnswer:
 class Claim:
     """A request's right to do the work. Without a key every request has one of its own.
 
+    ``api_key_id`` is the API key it came with, None for the worker's own.
     ``resource_id`` is set when an earlier request under the key, ``age`` ago, began that resource and did not
     finish. Before ``door``, if there is one, its request waits for its turn. ``show`` makes the answer of
     what a command returns; ``answer`` is the one that ``finish`` kept.
@@ -113,6 +114,7 @@ class Claim:
     resource_id: str | None = None
     age: timedelta = timedelta()
     locked_at: datetime | None = None
+    api_key_id: str | None = None
     door: Door | None = None
     show: Callable[[Any], StoredAnswer] | None = None
     answer: StoredAnswer | None = None
@@ -235,7 +237,7 @@ async def _look(engine: AsyncEngine, request: KeyedRequest, lease: timedelta) ->
     async with autocommit(engine) as connection:
         row = (await connection.execute(_READ, request.row)).first()
         if row is None:
-            return Claim(request, lease)
+            return Claim(request, lease, api_key_id=request.api_key_id)
         if (answer := _answer(row, request)) is not None:
             return answer
         if not row.dead:
@@ -243,7 +245,11 @@ async def _look(engine: AsyncEngine, request: KeyedRequest, lease: timedelta) ->
         # of several that find the same dead lock one gets it
         taken = {**request.row, "seen": row.locked_at, "lease": lease}
         locked_at = (await connection.execute(_TAKE_OVER, taken)).scalar()
-        return Claim(request, lease, row.resource_id, row.age, locked_at) if locked_at is not None else None
+        return (
+            Claim(request, lease, row.resource_id, row.age, locked_at, api_key_id=request.api_key_id)
+            if locked_at is not None
+            else None
+        )
 
 
 async def finish(engine: AsyncEngine, claim: Claim, answer: StoredAnswer) -> None:

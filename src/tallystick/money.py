@@ -16,7 +16,10 @@ from fractions import Fraction
 from typing import Final
 
 MAX_CHARGE: Final = 99_999_999
-"""Stripe takes at most eight digits in an amount, for all currencies but those in ``_MAXIMUM``."""
+"""Stripe takes at most eight digits in an amount, for all currencies but those in ``_MAXIMUM``.
+
+Cards alone can take twelve in any currency, but a payment of ours is open to every method of payment.
+"""
 
 
 class UnknownCurrencyError(ValueError):
@@ -54,7 +57,7 @@ _THREE_DECIMAL = "bhd jod kwd omr tnd".split()
 _WHOLE_UNITS_IN_TWO_DECIMALS = "isk ugx".split()
 
 _MINIMUM = {
-    **dict.fromkeys("usd aud brl cad chf eur inr nzd sgd jpy".split(), 50),
+    **dict.fromkeys("usd ars aud brl cad chf cop eur idr ils inr jpy krw nzd php rub sgd zar".split(), 50),
     **dict.fromkeys("aed pln ron myr".split(), 200),
     **dict.fromkeys("nok sek".split(), 300),
     **dict.fromkeys("mxn thb".split(), 1000),
@@ -65,7 +68,7 @@ _MINIMUM = {
     "czk": 1500,
     "huf": 17500,
 }  # fmt: skip
-_MAXIMUM = {"idr": 999_999_999_999}
+_MAXIMUM = {"idr": 999_999_999_999, "cop": 9_999_999_999, "inr": 999_999_999}
 
 
 def _table() -> dict[str, Currency]:

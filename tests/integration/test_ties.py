@@ -146,3 +146,101 @@ async def test_a_tie_of_a_refund_is_decided_too(engine: AsyncEngine, how: str) -
         query = text("SELECT metadata ->> 'note' FROM refunds")
         assert (await connection.execute(query)).scalar_one() == "second"
     assert {status for status, _ in (await event_states(engine)).values()} == {"processed"}
+
+
+CREATED = 1_790_000_000
+CUSTOMER: Json = {"id": "cus_1", "object": "customer", "created": CREATED, "livemode": False}
+CARD: Json = {
+    "id": "pm_1", "object": "payment_method", "type": "card", "created": CREATED, "livemode": False,
+    "customer": "cus_1", "card": {"brand": "visa", "last4": "4242", "exp_year": 2027},
+}  # fmt: skip
+
+
+class CopyStripe(StoryStripe):
+    """Stripe that says of a customer and a payment method what they are told to be."""
+
+    def __init__(self, story: StripeStory, said: Json | None) -> None:
+        super().__init__(story)
+        self.said = said
+
+    async def find_customer(self, _customer: str) -> Json | None:
+        return self.said
+
+    async def find_payment_method(self, _method: str) -> Json | None:
+        return self.said
+
+
+def two_changes(story: StripeStory, kind: str, first: Json, second: Json) -> list[Json]:
+    """Two changes of one second, of which the later has the lesser id."""
+    tied = [story.event(kind, first), story.event(kind, second)]
+    tied[0]["id"], tied[1]["id"] = tied[1]["id"], tied[0]["id"]
+    for event in tied:
+        event["created"] = CREATED + 100
+    return tied
+
+
+async def scalar(engine: AsyncEngine, query: str) -> Any:
+    async with engine.connect() as connection:
+        return (await connection.execute(text(query))).scalar_one()
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_a_tie_of_a_customer_is_decided_too(engine: AsyncEngine, how: str) -> None:
+    story = StripeStory()
+    later = {**CUSTOMER, "email": "second@example.com"}
+    tied = two_changes(story, "customer.updated", {**CUSTOMER, "email": "first@example.com"}, later)
+    road = Road(engine, story, CopyStripe(story, later))
+    for batch in cut(tied, how):
+        await road.deliver(batch)
+    await road.finish()
+    assert await scalar(engine, "SELECT email FROM customers") == "second@example.com"
+    assert {status for status, _ in (await event_states(engine)).values()} == {"processed"}
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_a_tie_of_a_customer_that_is_gone_ends(engine: AsyncEngine, how: str) -> None:
+    story = StripeStory()
+    tied = two_changes(
+        story, "customer.updated", {**CUSTOMER, "name": "first"}, {**CUSTOMER, "name": "second"}
+    )
+    gone = story.event("customer.deleted", CUSTOMER)
+    gone["created"] = CREATED + 200
+    road = Road(engine, story, CopyStripe(story, {"id": "cus_1", "object": "customer", "deleted": True}))
+    for batch in cut(tied, how):
+        await road.deliver(batch)
+    await road.finish()
+    await road.deliver([gone])
+    assert await scalar(engine, "SELECT deleted FROM customers") is True
+    assert {status for status, _ in (await event_states(engine)).values()} == {"processed"}
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_a_tie_of_a_payment_method_is_decided_too(engine: AsyncEngine, how: str) -> None:
+    story = StripeStory()
+    later = {**CARD, "card": {**CARD["card"], "exp_year": 2031}}
+    tied = two_changes(story, "payment_method.automatically_updated", CARD, later)
+    road = Road(engine, story, CopyStripe(story, later))
+    for batch in cut(tied, how):
+        await road.deliver(batch)
+    await road.finish()
+    assert await scalar(engine, "SELECT details ->> 'exp_year' FROM payment_methods") == "2031"
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_a_tie_of_a_dispute_is_decided_too(engine: AsyncEngine, how: str) -> None:
+    story = StripeStory()
+    charge = story.succeed(story.intent(3000, ours="pay_" + "0" * 26))
+    dispute = story.dispute(charge, ["needs_response"])
+    due = CREATED + 86_400
+    told = {**dispute, "evidence_details": {"due_by": due, "has_evidence": False, "submission_count": 0}}
+    later = {**told, "evidence_details": {"due_by": due, "has_evidence": True, "submission_count": 1}}
+    tied = two_changes(story, "charge.dispute.updated", told, later)
+    story.disputes[dispute["id"]] = later
+    road = Road(engine, story)
+    await road.deliver([event for event in story.events if event not in tied])
+    await road.finish()
+    for batch in cut(tied, how):
+        await road.deliver(batch)
+    await road.finish()
+    assert await scalar(engine, "SELECT submission_count FROM disputes") == 1
+    assert {status for status, _ in (await event_states(engine)).values()} == {"processed"}

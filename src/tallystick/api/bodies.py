@@ -293,10 +293,20 @@ class TimelineEntry(BaseModel):
     id: str | None = Field(description="What it is about: a charge, refund, dispute, ledger transaction")
     status: str | None = Field(
         description="The new status; of an attempt failed, pending, authorized, released or succeeded; of a"
-        " command done, or the code of the error that it ended in"
+        " command done, or the code of the error that it ended in; of an event that has no effect yet pending"
+        " or dead"
     )
     event: str | None = Field(description="What told of it: an event or balance transaction of Stripe's")
     error: dict[str, str] | None
+    api_key: str | None = Field(description="The id of the API key that gave a command")
+
+
+class TimelinePage(BaseModel):
+    """A stretch of a payment's timeline, in order of time; the next page is of the time before it."""
+
+    data: list[TimelineEntry]
+    has_more: bool
+    next_cursor: str | None
 
 
 class PaymentInFull(Payment):
@@ -306,6 +316,9 @@ class PaymentInFull(Payment):
     disputes: list[Dispute]
     timeline: list[TimelineEntry] = Field(
         description="In order of time; within a second, which is all that Stripe tells, causes first"
+    )
+    timeline_cursor: str | None = Field(
+        description="Leads to what happened earlier, where a payment has more than 500 events"
     )
     ledger: list[LedgerTransaction]
 

@@ -14,7 +14,7 @@ from tallystick.api.idempotent import Once
 from tallystick.api.keys import Scope
 from tallystick.api.lists import Created, Cursor, Limit, Word
 from tallystick.api.notice_bodies import Nothing
-from tallystick.api.routing import AT_STRIPE, guarded_router, json_answer, needs
+from tallystick.api.routing import AT_STRIPE, api_key, guarded_router, json_answer, needs
 from tallystick.app import App
 from tallystick.db.session import autocommit
 from tallystick.errors import CardDeclinedError, CustomerAuthenticationRequiredError, InvalidStateError
@@ -113,9 +113,9 @@ def _add_changes(router: APIRouter, app: App) -> None:
         return await once.answer(request, body, work, bodies.Customer.of, status=200)
 
     @router.delete("/customers/{id}", response_model=bodies.DeletedCustomer, openapi_extra=_WRITES)
-    async def delete_customer(id: str) -> Response:  # noqa: A002
+    async def delete_customer(request: Request, id: str) -> Response:  # noqa: A002
         """Delete a customer for good, with what they pay with; their payments stay."""
-        await commands.delete(app.engine, app.stripe, id)
+        await commands.delete(app.engine, app.stripe, id, api_key(request).id)
         return json_answer(bodies.DeletedCustomer(id=id))
 
 

@@ -229,6 +229,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "status": "succeeded",
         "event": "evt_3SPq2oLkdIwHu7ix0kL8mN0p",
         "error": None,
+        "api_key": None,
     },
     "Refund": {
         "id": "ref_01k9zq5d0f2g4h6j8k0m2n4p6r",

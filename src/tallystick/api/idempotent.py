@@ -80,9 +80,11 @@ class Once:
         job = _Job(work, shown, explain, request_id(request))
         keyed = _keyed(request, body)
         if keyed is None:
-            return _response(await self._do(job, Claim(door=self._door, show=shown)))
+            return _response(
+                await self._do(job, Claim(api_key_id=api_key(request).id, door=self._door, show=shown))
+            )
         # most keys are new: to look first would cost all of them a question to the database
-        claim = Claim(keyed, timedelta(seconds=self._lease_s))
+        claim = Claim(keyed, timedelta(seconds=self._lease_s), api_key_id=keyed.api_key_id)
         while True:
             claim.door, claim.show = self._door, shown
             try:

@@ -33,7 +33,7 @@ from tallystick.payments import commands, creating, reading, refunding
 from tallystick.payments.disputes import disputes_of
 from tallystick.payments.outcomes import PaymentDeclinedError
 from tallystick.payments.status import PaymentStatus
-from tallystick.pipeline.timeline import timeline
+from tallystick.pipeline.timeline import MOST_EVENTS, Timeline, timeline
 
 _CHANGES: Final = (*AT_STRIPE, InvalidStateError)
 _PAYS: Final = (*_CHANGES, InvalidAmountError, CardDeclinedError, CustomerAuthenticationRequiredError)
@@ -93,10 +93,32 @@ def _add_reading(router: APIRouter, app: App) -> None:
                 secret=True,
                 refunds=[bodies.Refund.of(refund) for refund in refunds],
                 disputes=[Dispute.of(dispute) for dispute in disputes],
-                timeline=[
-                    bodies.TimelineEntry.model_validate(entry, from_attributes=True) for entry in happened
-                ],
+                timeline=_told(happened),
+                timeline_cursor=happened.earlier,
                 ledger=ledger_of(ledger),
+            )
+        )
+
+    @router.get(
+        "/payments/{id}/timeline",
+        response_model=bodies.TimelinePage,
+        openapi_extra=needs(Scope.PAYMENTS_READ),
+    )
+    async def get_payment_timeline(
+        id: str,  # noqa: A002
+        limit: Annotated[int, Query(ge=1, le=MOST_EVENTS, description="Most events of a page")] = 100,
+        cursor: Cursor = None,
+    ) -> Response:
+        """What happened to a payment, page by page, the latest page first."""
+        async with autocommit(app.engine) as connection:
+            payment = await reading.get_payment(connection, id)
+            ledger = await transactions_of_payments(connection, payment.names)
+            happened = await timeline(connection, payment, ledger, limit=limit, cursor=cursor)
+        return json_answer(
+            bodies.TimelinePage(
+                data=_told(happened),
+                has_more=happened.earlier is not None,
+                next_cursor=happened.earlier,
             )
         )
 
@@ -207,6 +229,10 @@ def _add_ends(router: APIRouter, app: App) -> None:
             return await refunding.refund(app.engine, app.stripe, id, order, claim)
 
         return await once.answer(request, given, work, bodies.Refund.of, status=201)
+
+
+def _told(happened: Timeline) -> list[bodies.TimelineEntry]:
+    return [bodies.TimelineEntry.model_validate(each, from_attributes=True) for each in happened.entries]
 
 
 def _with_secret(payment: reading.Payment) -> bodies.Payment:

@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import orjson
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from tallystick.stripe_gateway.answers import StripeAnswer
+from tallystick.errors import StripeAccessError
+from tallystick.stripe_gateway.answers import DeclinedError, RefusedError, StripeAnswer, UnavailableError
 from tallystick.stripe_gateway.client import StripeGateway
 
 STRIPE_KEEPS_KEYS: Final = timedelta(hours=23)
@@ -35,21 +36,32 @@ class Action(StrEnum):
     CAPTURE = "capture"
     CANCEL = "cancel"
     REFUND = "refund"
+    UPDATE_REFUND = "update_refund"
+    CREATE_CUSTOMER = "create_customer"
+    UPDATE_CUSTOMER = "update_customer"
+    DELETE_CUSTOMER = "delete_customer"
+    ATTACH = "attach"
+    DETACH = "detach"
+    CREATE_SETUP = "create_setup"
+    CONFIRM_SETUP = "confirm_setup"
+    CANCEL_SETUP = "cancel_setup"
 
 
 @dataclass(frozen=True, slots=True)
 class StripeCall:
     """One call: ``key`` is its idempotency key at Stripe, ``params`` are as Stripe names them.
 
-    ``intent`` is the PaymentIntent that is changed, None for one that is to be created.
+    ``target`` is what is changed at Stripe, None for what is to be created; ``payment_id`` is empty where no
+    payment is concerned. ``api_key`` is the id of the API key that asked for it.
     """
 
     key: str
     action: Action
-    payment_id: str
     params: dict[str, Any]
-    intent: str | None = None
+    payment_id: str = ""
+    target: str | None = None
     refund_id: str | None = None
+    api_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,7 @@ class EndedCall:
     began_at: datetime
     ended_at: datetime
     outcome: str
+    api_key: str | None
 
 
 DONE: Final = "done"
@@ -71,7 +84,7 @@ DONE: Final = "done"
 class OpenCall:
     """A call whose outcome was not heard: ``age`` since it was accepted, and the tries to complete it.
 
-    ``moved``: the payment has changed since, by this call or by another.
+    ``moved``: what it is about has changed since, by this call or by another.
     """
 
     call: StripeCall
@@ -80,19 +93,34 @@ class OpenCall:
     moved: bool
 
 
-_RECORD: Final = text("""
-INSERT INTO stripe_calls (id, action, payment_id, refund_id, intent, params, state_order)
-VALUES (:key, :action, :payment, :refund, :intent, :params,
-        (SELECT state_order FROM payments WHERE id = :payment))
+def _state(payment: str, refund: str, target: str) -> str:
+    """The state order of the row that a call is about; null for what has none here."""
+    return f"""coalesce(
+  (SELECT state_order FROM payments WHERE id = {payment} AND {refund} IS NULL),
+  (SELECT state_order FROM refunds WHERE id = {refund}),
+  (SELECT state_order FROM customers WHERE id = {target}),
+  (SELECT state_order FROM payment_methods WHERE id = {target})
+)"""
+
+
+_RECORD: Final = text(f"""
+INSERT INTO stripe_calls (id, action, payment_id, refund_id, target, params, api_key_id, state_order)
+SELECT id, action, payment_id, refund_id, target, params, api_key_id,
+  {_state("call.payment_id", "call.refund_id", "call.target")}
+  FROM (VALUES (
+    CAST(:key AS text), CAST(:action AS text), CAST(:payment AS text), CAST(:refund AS text),
+    CAST(:target AS text), CAST(:params AS text), CAST(:api_key AS text)
+  )) AS call (id, action, payment_id, refund_id, target, params, api_key_id)
 ON CONFLICT (id) DO UPDATE SET due_at = stripe_calls.due_at
 RETURNING params
 """)
 
 # Once: where another has ended the call, nothing is left to remember.
 _END: Final = text("""
-WITH ended AS (DELETE FROM stripe_calls WHERE id = :key RETURNING action, refund_id, created_at)
-INSERT INTO ended_calls (payment_id, refund_id, action, began_at, outcome)
-SELECT CAST(:payment AS text), refund_id, action, created_at, CAST(:outcome AS text) FROM ended
+WITH ended AS (DELETE FROM stripe_calls WHERE id = :key
+               RETURNING action, refund_id, created_at, api_key_id)
+INSERT INTO ended_calls (payment_id, refund_id, action, began_at, outcome, api_key_id)
+SELECT CAST(:payment AS text), refund_id, action, created_at, CAST(:outcome AS text), api_key_id FROM ended
 """)
 
 _REMOVE: Final = text("""
@@ -100,7 +128,7 @@ DELETE FROM stripe_calls WHERE id = :key
 """)
 
 _ENDED: Final = text("""
-SELECT payment_id, refund_id, action, began_at, ended_at, outcome FROM ended_calls
+SELECT payment_id, refund_id, action, began_at, ended_at, outcome, api_key_id FROM ended_calls
  WHERE payment_id = ANY(CAST(:payments AS text[])) ORDER BY id
 """)
 
@@ -111,15 +139,15 @@ UPDATE payments p SET status = 'unknown', updated_at = now()
    AND p.status NOT IN ('succeeded', 'canceled')
 """)
 
-_TAKE_DUE: Final = text("""
+_TAKE_DUE: Final = text(f"""
 UPDATE stripe_calls c SET due_at = now() + CAST(:lease AS interval), attempts = attempts + 1
  WHERE id IN (
    SELECT id FROM stripe_calls
     WHERE due_at <= now() AND created_at <= now() - CAST(:age AS interval)
     ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
  )
-RETURNING id, action, payment_id, refund_id, intent, params, now() - created_at AS age, attempts,
-  EXISTS (SELECT FROM payments p WHERE p.id = c.payment_id AND p.state_order <> c.state_order) AS moved
+RETURNING id, action, payment_id, refund_id, target, params, api_key_id, now() - created_at AS age, attempts,
+  coalesce({_state("c.payment_id", "c.refund_id", "c.target")} <> state_order, false) AS moved
 """)
 
 _POSTPONE: Final = text("""
@@ -136,9 +164,10 @@ async def record(connection: AsyncConnection, call: StripeCall) -> StripeCall:
     row = {
         "key": call.key,
         "action": call.action.value,
-        "payment": call.payment_id,
+        "payment": call.payment_id or None,
         "refund": call.refund_id,
-        "intent": call.intent,
+        "target": call.target,
+        "api_key": call.api_key,
         "params": orjson.dumps(call.params).decode(),
     }
     first = (await connection.execute(_RECORD, row)).scalar_one()
@@ -146,7 +175,10 @@ async def record(connection: AsyncConnection, call: StripeCall) -> StripeCall:
 
 
 async def end(connection: AsyncConnection, call: StripeCall, outcome: str, payment_id: str) -> None:
-    """The outcome is known and stored; that it was is kept for the timeline of the payment."""
+    """The outcome is known and stored; that it was is kept for the timeline of a payment, if it is of one."""
+    if not payment_id:
+        await remove(connection, call.key)
+        return
     await connection.execute(_END, {"key": call.key, "payment": payment_id, "outcome": outcome})
 
 
@@ -159,7 +191,15 @@ async def ended_calls(connection: AsyncConnection, payments: Sequence[str]) -> l
     """What was asked of Stripe for a payment that goes by these ids, and what it came to; oldest first."""
     rows = await connection.execute(_ENDED, {"payments": list(payments)})
     return [
-        EndedCall(row.payment_id, row.refund_id, Action(row.action), row.began_at, row.ended_at, row.outcome)
+        EndedCall(
+            row.payment_id,
+            row.refund_id,
+            Action(row.action),
+            row.began_at,
+            row.ended_at,
+            row.outcome,
+            row.api_key_id,
+        )
         for row in rows
     ]
 
@@ -179,10 +219,11 @@ async def take_due(
             StripeCall(
                 key=row.id,
                 action=Action(row.action),
-                payment_id=row.payment_id,
                 params=orjson.loads(row.params),
-                intent=row.intent,
+                payment_id=row.payment_id or "",
+                target=row.target,
                 refund_id=row.refund_id,
+                api_key=row.api_key_id,
             ),
             age=row.age,
             attempts=row.attempts,
@@ -199,15 +240,46 @@ async def postpone(connection: AsyncConnection, key: str, pause: timedelta) -> N
 
 async def make(stripe: StripeGateway, call: StripeCall) -> StripeAnswer:
     """Make the call. Raises DeclinedError, RefusedError, UnavailableError, StripeAccessError."""
-    if call.action is Action.CREATE:
-        return await stripe.create_payment_intent(call.params, call.key)
-    if call.action is Action.REFUND:
-        return await stripe.create_refund(call.params, call.key)
-    assert call.intent is not None
-    change = {
+    creates = {
+        Action.CREATE: stripe.create_payment_intent,
+        Action.REFUND: stripe.create_refund,
+        Action.CREATE_CUSTOMER: stripe.create_customer,
+        Action.CREATE_SETUP: stripe.create_setup_intent,
+    }
+    if call.action in creates:
+        return await creates[call.action](call.params, call.key)
+    assert call.target is not None
+    changes = {
         Action.UPDATE: stripe.update_payment_intent,
         Action.CONFIRM: stripe.confirm_payment_intent,
         Action.CAPTURE: stripe.capture_payment_intent,
         Action.CANCEL: stripe.cancel_payment_intent,
-    }[call.action]
-    return await change(call.intent, call.params, call.key)
+        Action.UPDATE_REFUND: stripe.update_refund,
+        Action.UPDATE_CUSTOMER: stripe.update_customer,
+        Action.DELETE_CUSTOMER: stripe.delete_customer,
+        Action.ATTACH: stripe.attach_payment_method,
+        Action.DETACH: stripe.detach_payment_method,
+        Action.CONFIRM_SETUP: stripe.confirm_setup_intent,
+        Action.CANCEL_SETUP: stripe.cancel_setup_intent,
+    }
+    return await changes[call.action](call.target, call.params, call.key)
+
+
+async def make_plain(
+    engine: AsyncEngine, stripe: StripeGateway, call: StripeCall, *, fresh: bool
+) -> StripeAnswer:
+    """Make a call that leaves nothing of ours undecided: a no ends it, a yes is for the caller to store.
+
+    ``fresh``: no earlier try can have reached Stripe. Raises what ``make`` raises.
+    """
+    try:
+        return await make(stripe, call)
+    except (DeclinedError, RefusedError) as error:
+        async with engine.begin() as connection:
+            await end(connection, call, error.code, call.payment_id)
+        raise
+    except (UnavailableError, StripeAccessError) as error:
+        if fresh and not (isinstance(error, UnavailableError) and error.outcome_unknown):
+            async with engine.begin() as connection:
+                await remove(connection, call.key)
+        raise

@@ -129,7 +129,9 @@ async def _change(
         if action is Action.UPDATE and not asked:
             return payment
         key = claim.stripe_key(payment_id, action.value)
-        call = StripeCall(key, action, payment_id, asked, payment.stripe_payment_intent)
+        call = StripeCall(
+            key, action, asked, payment_id, target=payment.stripe_payment_intent, api_key=claim.api_key_id
+        )
         forgotten = claim.age > STRIPE_KEEPS_KEYS
         if not forgotten:
             call = await calls.record(connection, call)
@@ -169,9 +171,9 @@ async def look_up(engine: AsyncEngine, stripe: StripeGateway, call: StripeCall, 
 
     Raises PaymentDeclinedError, UnavailableError, StripeAccessError.
     """
-    assert call.intent is not None
+    assert call.target is not None
     try:
-        answer = await stripe.retrieve_payment_intent(call.intent)
+        answer = await stripe.retrieve_payment_intent(call.target)
     except (RefusedError, UnavailableError, StripeAccessError) as error:
         raise still_unknown(error, payment_id=call.payment_id) from error
     attempted = call.action is Action.CONFIRM

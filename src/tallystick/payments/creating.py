@@ -95,7 +95,11 @@ async def create(engine: AsyncEngine, stripe: StripeGateway, order: NewPayment, 
     check_order(order)
     payment_id = claim.resource_id or new_id("pay")
     call = StripeCall(
-        f"tallystick-{payment_id}-create", Action.CREATE, payment_id, _create_params(payment_id, order)
+        f"tallystick-{payment_id}-create",
+        Action.CREATE,
+        _create_params(payment_id, order),
+        payment_id,
+        api_key=claim.api_key_id,
     )
     async with claim.accepting(engine, payment_id) as connection:
         fresh = await _insert(connection, payment_id, order, livemode=stripe.livemode)

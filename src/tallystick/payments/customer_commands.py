@@ -1,7 +1,7 @@
 """Changes customers and what they pay with, at Stripe first: the copy here follows the answer.
 
-No money moves, so nothing is set aside: a call whose answer is lost is made again by the caller's retry,
-under the same key, or heard of by its event.
+No money moves, so nothing is set aside. A call whose answer is lost is made again, under the same key, by the
+caller's retry or by the worker, as those that move money are (see ``calls``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tallystick.db.ids import new_id
 from tallystick.errors import InvalidStateError, NotFoundError, PayloadError
 from tallystick.idempotency import Claim
-from tallystick.payments.calls import STRIPE_KEEPS_KEYS
+from tallystick.payments import calls
+from tallystick.payments.calls import DONE, STRIPE_KEEPS_KEYS, Action, StripeCall, make_plain
 from tallystick.payments.customer_reports import customer_report, payment_method_report
 from tallystick.payments.customers import (
     Customer,
@@ -50,11 +51,40 @@ async def create(
     request = claim.resource_id or new_id("req")
     if claim.age > STRIPE_KEEPS_KEYS:
         raise InvalidStateError("The first request is too long ago to be repeated safely.")
-    async with claim.accepting(engine, request):
-        pass
-    answer = await stripe.create_customer(_params(fields), f"tallystick-{request}-customer")
-    attached = await stripe.list_payment_methods(answer.object["id"]) if "payment_method" in fields else []
-    return await _store(engine, answer, claim, methods=attached)
+    key = f"tallystick-{request}-customer"
+    call = StripeCall(key, Action.CREATE_CUSTOMER, _params(fields), api_key=claim.api_key_id)
+    async with claim.accepting(engine, request) as connection:
+        call = await calls.record(connection, call)
+    return await settle(engine, stripe, call, claim, fresh=claim.resource_id is None)
+
+
+async def settle(
+    engine: AsyncEngine, stripe: StripeGateway, call: StripeCall, claim: Claim, *, fresh: bool
+) -> Customer:
+    """Make the call and store the customer. Raises RefusedError, UnavailableError, StripeAccessError."""
+    answer = await make_plain(engine, stripe, call, fresh=fresh)
+    if call.action is Action.UPDATE_CUSTOMER:
+        return await _store(engine, answer, claim, call=call)
+    attached = []
+    if "payment_method" in call.params:
+        attached = await stripe.list_payment_methods(answer.object["id"])
+    return await _store(engine, answer, claim, call=call, methods=attached)
+
+
+async def look_up(
+    engine: AsyncEngine, stripe: StripeGateway, call: StripeCall, claim: Claim
+) -> Customer | None:
+    """The customer as it stands, after a call that must not be made again; it may be none of ours by now.
+
+    One that was to be made is not looked for: its event brings it. Raises RefusedError, UnavailableError,
+    StripeAccessError.
+    """
+    answer = await stripe.retrieve_customer(call.target) if call.target is not None else None
+    if answer is None or answer.object.get("deleted") is True:
+        async with engine.begin() as connection:
+            await calls.remove(connection, call.key)
+        return None
+    return await _store(engine, answer, claim, call=call)
 
 
 async def read(engine: AsyncEngine, stripe: StripeGateway, customer_id: str) -> Customer:
@@ -81,18 +111,20 @@ async def update(
     metadata = changes.get("metadata", {})
     check_metadata(metadata or {})
     known = await read(engine, stripe, customer_id)
-    async with claim.accepting(engine, customer_id):
-        pass
     pairs = metadata if metadata is not None else dict.fromkeys(known.metadata)
     params = _params({**changes, "metadata": pairs})
-    if not params:
-        return known
     key = claim.stripe_key(customer_id, "update")
-    answer = await stripe.update_customer(customer_id, params, key)
-    return await _store(engine, answer, claim)
+    call = StripeCall(key, Action.UPDATE_CUSTOMER, params, target=customer_id, api_key=claim.api_key_id)
+    async with claim.accepting(engine, customer_id) as connection:
+        if not params:
+            return known
+        call = await calls.record(connection, call)
+    return await settle(engine, stripe, call, claim, fresh=claim.resource_id is None)
 
 
-async def delete(engine: AsyncEngine, stripe: StripeGateway, customer_id: str) -> None:
+async def delete(
+    engine: AsyncEngine, stripe: StripeGateway, customer_id: str, api_key: str | None = None
+) -> None:
     """Delete a customer, and detach what they pay with; one that is deleted already stays so.
 
     Raises NotFoundError, RefusedError, UnavailableError, StripeAccessError.
@@ -101,17 +133,34 @@ async def delete(engine: AsyncEngine, stripe: StripeGateway, customer_id: str) -
         known = await find_customer(connection, customer_id) if storable(customer_id) else None
     if known is not None and known.deleted:
         return
-    known = await read(engine, stripe, customer_id)
+    await read(engine, stripe, customer_id)
+    call = StripeCall(
+        f"tallystick-{customer_id}-delete", Action.DELETE_CUSTOMER, {}, target=customer_id, api_key=api_key
+    )
+    async with engine.begin() as connection:
+        await calls.record(connection, call)
+    await settle_deletion(engine, stripe, call, Claim(), fresh=True)
+
+
+async def settle_deletion(
+    engine: AsyncEngine, stripe: StripeGateway, call: StripeCall, _claim: Claim, *, fresh: bool
+) -> None:
+    """Delete the customer at Stripe and mark the copy. Raises RefusedError, UnavailableError, …"""
+    assert call.target is not None
     try:
-        answer = await stripe.delete_customer(customer_id)
+        answer = await make_plain(engine, stripe, call, fresh=fresh)
     except RefusedError as error:
         if error.stripe_code != "resource_missing":
             raise
         answer = StripeAnswer({}, int(time.time()))
-    body = {"id": customer_id, "created": int(known.created_at.timestamp()), "livemode": known.livemode}
-    report = customer_report(StripeCustomer.read(body), at=answer.at, source=_source(), deleted=True)
     async with engine.begin() as connection:
-        await apply_customers(connection, [report])
+        known = await find_customer(connection, call.target)
+        if known is not None:
+            created = int(known.created_at.timestamp())
+            told = StripeCustomer.read({"id": known.id, "created": created, "livemode": known.livemode})
+            report = customer_report(told, at=answer.at, source=_source(), deleted=True)
+            await apply_customers(connection, [report])
+        await calls.end(connection, call, DONE, call.payment_id)
 
 
 async def attach(
@@ -122,11 +171,11 @@ async def attach(
     Raises NotFoundError, DeclinedError, RefusedError, UnavailableError, StripeAccessError.
     """
     await read(engine, stripe, customer_id)
-    async with claim.accepting(engine, customer_id):
-        pass
-    key = claim.stripe_key(customer_id, "attach")
-    answer = await stripe.attach_payment_method(method_id, {"customer": customer_id}, key)
-    return await _store_method(engine, answer, claim)
+    key, params = claim.stripe_key(customer_id, "attach"), {"customer": customer_id}
+    call = StripeCall(key, Action.ATTACH, params, target=method_id, api_key=claim.api_key_id)
+    async with claim.accepting(engine, customer_id) as connection:
+        call = await calls.record(connection, call)
+    return await settle_method(engine, stripe, call, claim, fresh=claim.resource_id is None)
 
 
 async def detach(engine: AsyncEngine, stripe: StripeGateway, method_id: str, claim: Claim) -> SavedMethod:
@@ -135,10 +184,29 @@ async def detach(engine: AsyncEngine, stripe: StripeGateway, method_id: str, cla
     Raises NotFoundError, RefusedError, UnavailableError, StripeAccessError.
     """
     await get_method(engine, method_id)
-    async with claim.accepting(engine, method_id):
-        pass
-    answer = await stripe.detach_payment_method(method_id, claim.stripe_key(method_id, "detach"))
-    return await _store_method(engine, answer, claim)
+    key = claim.stripe_key(method_id, "detach")
+    call = StripeCall(key, Action.DETACH, {}, target=method_id, api_key=claim.api_key_id)
+    async with claim.accepting(engine, method_id) as connection:
+        call = await calls.record(connection, call)
+    return await settle_method(engine, stripe, call, claim, fresh=claim.resource_id is None)
+
+
+async def settle_method(
+    engine: AsyncEngine, stripe: StripeGateway, call: StripeCall, claim: Claim, *, fresh: bool
+) -> SavedMethod:
+    """Make the call and store the payment method. Raises DeclinedError, RefusedError, UnavailableError, …"""
+    return await _store_method(engine, await make_plain(engine, stripe, call, fresh=fresh), claim, call)
+
+
+async def look_up_method(
+    engine: AsyncEngine, stripe: StripeGateway, call: StripeCall, claim: Claim
+) -> SavedMethod:
+    """The payment method as it stands, after a call that must not be made again.
+
+    Raises RefusedError, UnavailableError, StripeAccessError.
+    """
+    assert call.target is not None
+    return await _store_method(engine, await stripe.retrieve_payment_method(call.target), claim, call)
 
 
 async def get_method(engine: AsyncEngine, method_id: str) -> SavedMethod:
@@ -170,6 +238,7 @@ async def _store(
     answer: StripeAnswer,
     claim: Claim,
     *,
+    call: StripeCall | None = None,
     methods: Sequence[dict[str, Any]] | None = None,
     source: str | None = None,
 ) -> Customer:
@@ -189,11 +258,15 @@ async def _store(
         await apply_payment_methods(connection, saved)
         kept = await find_customer(connection, report.id)
         assert kept is not None
+        if call is not None:
+            await calls.end(connection, call, DONE, call.payment_id)
         await claim.finish(connection, kept)
     return kept
 
 
-async def _store_method(engine: AsyncEngine, answer: StripeAnswer, claim: Claim) -> SavedMethod:
+async def _store_method(
+    engine: AsyncEngine, answer: StripeAnswer, claim: Claim, call: StripeCall
+) -> SavedMethod:
     try:
         report = payment_method_report(PaymentMethod.read(answer.object), at=answer.at, source=_source())
     except PayloadError as error:
@@ -202,6 +275,7 @@ async def _store_method(engine: AsyncEngine, answer: StripeAnswer, claim: Claim)
         await apply_payment_methods(connection, [report])
         kept = await find_method(connection, report.id)
         assert kept is not None
+        await calls.end(connection, call, DONE, call.payment_id)
         await claim.finish(connection, kept)
     return kept
 

@@ -21,6 +21,7 @@ from tallystick.payments.customer_reports import (
 from tallystick.payments.lists import EVER, Between, Page, page_of
 from tallystick.payments.reading import theirs
 from tallystick.payments.store import newer
+from tallystick.payments.ties import Tie, hold_ties
 
 _CUSTOMER: Final = (
     "state_order", "deleted", "livemode", "name", "email", "phone", "description", "address", "metadata",
@@ -100,14 +101,25 @@ _METHODS: Final = select(*(payment_methods.c[name] for name in SavedMethod.__slo
 Report = TypeVar("Report", bound=_About)
 
 
-async def apply_customers(connection: AsyncConnection, reports: Iterable[CustomerReport]) -> None:
-    """Bring the customers' rows to what the reports say; a late report never moves one back."""
-    await _apply(connection, _UPSERT_CUSTOMERS, reports, merge_customers)
+async def apply_customers(
+    connection: AsyncConnection, reports: Iterable[CustomerReport], *, hold: bool = False
+) -> list[Tie]:
+    """Bring the customers' rows to what the reports say; a late report never moves one back.
+
+    With ``hold``, reports that only their events' ids would decide about are returned instead.
+    """
+    settled, ties = await hold_ties(connection, reports, hold=hold)
+    await _apply(connection, _UPSERT_CUSTOMERS, settled, merge_customers)
+    return ties
 
 
-async def apply_payment_methods(connection: AsyncConnection, reports: Iterable[PaymentMethodReport]) -> None:
-    """Bring the payment methods' rows to what the reports say; a late report never moves one back."""
-    await _apply(connection, _UPSERT_METHODS, reports, merge_payment_methods)
+async def apply_payment_methods(
+    connection: AsyncConnection, reports: Iterable[PaymentMethodReport], *, hold: bool = False
+) -> list[Tie]:
+    """Bring the payment methods' rows to what the reports say, as ``apply_customers`` does."""
+    settled, ties = await hold_ties(connection, reports, hold=hold)
+    await _apply(connection, _UPSERT_METHODS, settled, merge_payment_methods)
+    return ties
 
 
 async def _apply(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from tallystick.payments.status import TIE_BREAKER
 from tallystick.stripe_gateway.payloads import Dispute
 
 _RANK: Final = {
@@ -21,6 +22,8 @@ _RANK: Final = {
     )
 }  # fmt: skip
 """Stripe's dispute statuses, the further the higher; one of tomorrow ranks below all."""
+_DECIDES: Final = 99
+"""Where Stripe says which of two events of one second is the later, that stands above both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,10 @@ def merge_disputes(a: DisputeReport, b: DisputeReport) -> DisputeReport:
 
 def dispute_report(dispute: Dispute, payment_id: str, *, at: int, source: str) -> DisputeReport:
     """What a dispute says of itself at ``at`` (Unix seconds of Stripe's clock); ``source`` is the event."""
+    rank = _DECIDES if source == TIE_BREAKER else _RANK.get(dispute.status, -1) + 1
     return DisputeReport(
         id=dispute.id,
-        state_order=f"{at:012d}:{_RANK.get(dispute.status, -1) + 1:02d}:{source}",
+        state_order=f"{at:012d}:{rank:02d}:{source}",
         status=dispute.status,
         payment_id=payment_id,
         amount=dispute.amount,

@@ -17,6 +17,7 @@ from tallystick.payments.dispute_reports import DisputeReport, merge_disputes
 from tallystick.payments.lists import Between, Page, ids_of_payment, page_of, storable
 from tallystick.payments.reading import theirs
 from tallystick.payments.store import newer
+from tallystick.payments.ties import Tie, hold_ties
 
 _STATE: Final = (
     "state_order", "status", "amount", "currency", "livemode", "reason", "network_reason_code",
@@ -73,15 +74,22 @@ class Dispute:
 _DISPUTES: Final = select(*(disputes.c[name] for name in Dispute.__slots__))
 
 
-async def apply_disputes(connection: AsyncConnection, reports: Iterable[DisputeReport]) -> None:
-    """Bring the disputes' rows to what the reports say; a late report never moves one back."""
+async def apply_disputes(
+    connection: AsyncConnection, reports: Iterable[DisputeReport], *, hold: bool = False
+) -> list[Tie]:
+    """Bring the disputes' rows to what the reports say; a late report never moves one back.
+
+    With ``hold``, reports that only their events' ids would decide about are returned instead.
+    """
+    settled, ties = await hold_ties(connection, reports, hold=hold)
     merged: dict[str, DisputeReport] = {}
-    for report in reports:
+    for report in settled:
         other = merged.get(report.id)
         merged[report.id] = report if other is None else merge_disputes(other, report)
     if merged:
         rows = [asdict(report) for report in merged.values()]
         await connection.execute(_UPSERT, {"rows": orjson.dumps(rows).decode()})
+    return ties
 
 
 async def get_dispute(connection: AsyncConnection, dispute_id: str) -> Dispute:

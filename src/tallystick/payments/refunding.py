@@ -97,7 +97,7 @@ async def refund(
         payment = await _lock_payment(connection, payment_id)
         earlier = await _reserved(connection, refund_id) if claim.resource_id else None
         amount = earlier.amount if earlier else await _reserve(connection, refund_id, payment, order)
-        call = await calls.record(connection, _call(refund_id, payment, amount, order))
+        call = await calls.record(connection, _call(refund_id, payment, amount, order, claim))
     if earlier and (earlier.stripe_refund or earlier.old):
         found = await find(stripe, call, known=earlier.stripe_refund)
         if found is not None:
@@ -226,7 +226,7 @@ async def _reserved(connection: AsyncConnection, refund_id: str) -> Row[Any] | N
     return row
 
 
-def _call(refund_id: str, payment: Row[Any], amount: int, order: RefundOrder) -> StripeCall:
+def _call(refund_id: str, payment: Row[Any], amount: int, order: RefundOrder, claim: Claim) -> StripeCall:
     if payment.stripe_payment_intent:
         whole = {"payment_intent": payment.stripe_payment_intent}
     else:
@@ -238,7 +238,7 @@ def _call(refund_id: str, payment: Row[Any], amount: int, order: RefundOrder) ->
         "metadata": {**order.metadata, PAYMENT_METADATA: payment.id, REFUND_METADATA: refund_id},
     }
     key = f"tallystick-{refund_id}"
-    return StripeCall(key, Action.REFUND, payment.id, params, refund_id=refund_id)
+    return StripeCall(key, Action.REFUND, params, payment.id, refund_id=refund_id, api_key=claim.api_key_id)
 
 
 async def store_refund(engine: AsyncEngine, call: StripeCall, answer: StripeAnswer, claim: Claim) -> Refund:

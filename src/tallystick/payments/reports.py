@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from tallystick.errors import PayloadError
+from tallystick.payments.customer_reports import CustomerReport, PaymentMethodReport
+from tallystick.payments.dispute_reports import DisputeReport
 from tallystick.payments.status import (
     UNDECIDED_ORDER,
     PaymentStatus,
@@ -124,6 +126,8 @@ def _either(a: str | None, b: str | None) -> str | None:
 
 
 Report = TypeVar("Report", PaymentReport, RefundReport)
+TiedReport = PaymentReport | RefundReport | DisputeReport | CustomerReport | PaymentMethodReport
+"""What two events of one second can be about."""
 
 
 def under_one_id(reports: Iterable[Report], rows: Iterable[tuple[str, str | None]]) -> list[Report]:

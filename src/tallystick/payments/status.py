@@ -101,8 +101,3 @@ def is_tie(a: str, b: str) -> bool:
 def is_stand_in(payment_state_order: str) -> bool:
     """Whether a payment's state was read off a charge: what its PaymentIntent says will stand above it."""
     return payment_state_order.startswith("0")
-
-
-def second_of(state_order: str) -> int:
-    """The second (Unix time) that a state order is about."""
-    return int(state_order.split(":")[1])

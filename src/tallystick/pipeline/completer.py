@@ -10,6 +10,7 @@ let go of. Any number of completers can work beside each other and beside the cl
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
@@ -19,7 +20,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tallystick.db.session import database_is_away
 from tallystick.errors import TallystickError
 from tallystick.idempotency import Claim
-from tallystick.payments import calls, commands, creating, refunding
+from tallystick.payments import (
+    calls,
+    commands,
+    creating,
+    customer_commands,
+    refund_updates,
+    refunding,
+    setups,
+)
 from tallystick.payments.calls import SETTLED_AT_STRIPE, STRIPE_KEEPS_KEYS, Action, OpenCall
 from tallystick.pipeline.backoff import backoff_s
 from tallystick.settings import Settings
@@ -30,6 +39,33 @@ log = structlog.get_logger(__name__)
 _BATCH: Final = 20
 _LONGEST_PAUSE_S: Final = 900.0
 _FIRST_PAUSE_S: Final = 5.0
+_SETTLE: Final[dict[Action, Callable[..., Awaitable[object]]]] = {
+    Action.CREATE: creating.settle,
+    Action.REFUND: refunding.settle,
+    Action.UPDATE_REFUND: refund_updates.settle,
+    Action.CREATE_CUSTOMER: customer_commands.settle,
+    Action.UPDATE_CUSTOMER: customer_commands.settle,
+    Action.DELETE_CUSTOMER: customer_commands.settle_deletion,
+    Action.ATTACH: customer_commands.settle_method,
+    Action.DETACH: customer_commands.settle_method,
+    Action.CREATE_SETUP: setups.settle,
+    Action.CONFIRM_SETUP: setups.settle,
+    Action.CANCEL_SETUP: setups.settle,
+}
+_LOOK_UP: Final[dict[Action, Callable[..., Awaitable[object]]]] = {
+    Action.CREATE: creating.look_up,
+    Action.REFUND: refunding.look_up,
+    Action.UPDATE_REFUND: refund_updates.look_up,
+    Action.CREATE_CUSTOMER: customer_commands.look_up,
+    Action.UPDATE_CUSTOMER: customer_commands.look_up,
+    Action.DELETE_CUSTOMER: customer_commands.look_up,
+    Action.ATTACH: customer_commands.look_up_method,
+    Action.DETACH: customer_commands.look_up_method,
+    Action.CREATE_SETUP: setups.look_up,
+    Action.CONFIRM_SETUP: setups.look_up,
+    Action.CANCEL_SETUP: setups.look_up,
+}
+"""How each kind of call is carried out and looked up; what is not named changes a payment."""
 
 
 class Completer:
@@ -78,11 +114,9 @@ class Completer:
         engine, stripe = self._engine, self._stripe
         changes = call.action not in (Action.CREATE, Action.REFUND)
         if age < STRIPE_KEEPS_KEYS and not (changes and open_call.moved):
-            settle = {Action.CREATE: creating.settle, Action.REFUND: refunding.settle}
-            await settle.get(call.action, commands.settle)(engine, stripe, call, Claim(), fresh=False)
+            await _SETTLE.get(call.action, commands.settle)(engine, stripe, call, Claim(), fresh=False)
         elif changes or age >= SETTLED_AT_STRIPE:
-            look_up = {Action.CREATE: creating.look_up, Action.REFUND: refunding.look_up}
-            await look_up.get(call.action, commands.look_up)(engine, stripe, call, Claim())
+            await _LOOK_UP.get(call.action, commands.look_up)(engine, stripe, call, Claim())
         else:
             await self._wait(open_call, SETTLED_AT_STRIPE - age)
 

@@ -19,9 +19,11 @@ from tallystick.events.spec import BalanceTransactionSeen, Effects, Question
 from tallystick.events.ties import decided, tie_question
 from tallystick.ledger.book import Book, Posted
 from tallystick.outbox.staging import stage
+from tallystick.payments.customer_reports import CustomerReport, PaymentMethodReport
 from tallystick.payments.customers import apply_customers, apply_payment_methods
+from tallystick.payments.dispute_reports import DisputeReport
 from tallystick.payments.disputes import apply_disputes
-from tallystick.payments.reports import PaymentReport, RefundReport
+from tallystick.payments.reports import PaymentReport, RefundReport, TiedReport
 from tallystick.payments.store import apply_payments, apply_refunds
 from tallystick.payments.ties import Tie
 from tallystick.pipeline.lookups import stored_facts
@@ -65,9 +67,15 @@ async def write_effects(
     ties += await apply_refunds(
         connection, [report for each in effects for report in each.refunds], hold_ties=hold_ties
     )
-    await apply_disputes(connection, (report for each in effects for report in each.disputes))
-    await apply_customers(connection, (report for each in effects for report in each.customers))
-    await apply_payment_methods(connection, (report for each in effects for report in each.payment_methods))
+    ties += await apply_disputes(
+        connection, (report for each in effects for report in each.disputes), hold=hold_ties
+    )
+    ties += await apply_customers(
+        connection, (report for each in effects for report in each.customers), hold=hold_ties
+    )
+    ties += await apply_payment_methods(
+        connection, (report for each in effects for report in each.payment_methods), hold=hold_ties
+    )
     await stage(connection, (notice for each in effects for notice in each.notices))
     await note_balance_transactions(
         connection, [seen for each in effects for seen in each.balance_transactions]
@@ -84,7 +92,7 @@ async def decide_ties(connection: AsyncConnection, ties: Sequence[Tie]) -> dict[
         return {}
     questions = [tie_question(tie.report, tie.stripe_id, tie.at) for tie in ties]
     facts = await stored_facts(connection, questions)
-    reports: list[PaymentReport | RefundReport] = []
+    reports: list[TiedReport] = []
     waiting: dict[str, set[Question]] = {}
     for tie, question in zip(ties, questions, strict=True):
         if question not in facts:
@@ -94,6 +102,11 @@ async def decide_ties(connection: AsyncConnection, ties: Sequence[Tie]) -> dict[
         reports += [tie.report] if answer is None else [tie.report, decided(tie.report, answer, tie.at)]
     await apply_payments(connection, [each for each in reports if isinstance(each, PaymentReport)])
     await apply_refunds(connection, [each for each in reports if isinstance(each, RefundReport)])
+    await apply_disputes(connection, [each for each in reports if isinstance(each, DisputeReport)])
+    await apply_customers(connection, [each for each in reports if isinstance(each, CustomerReport)])
+    await apply_payment_methods(
+        connection, [each for each in reports if isinstance(each, PaymentMethodReport)]
+    )
     return waiting
 
 

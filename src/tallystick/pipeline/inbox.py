@@ -28,11 +28,11 @@ _MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
 """Past these the database is too slow for what comes in: better a 503 at once than memory without end."""
 
 _PERSIST: Final = text("""
-INSERT INTO webhook_events (id, type, api_version, livemode, body, created_at, ring_at, found_by)
+INSERT INTO webhook_events (id, type, api_version, livemode, body, created_at, ring_at, found_by, about)
 SELECT * FROM unnest(
   CAST(:ids AS text[]), CAST(:types AS text[]), CAST(:api_versions AS text[]), CAST(:livemodes AS boolean[]),
   CAST(:bodies AS bytea[]), CAST(:created AS timestamptz[]), CAST(:ring_ats AS timestamptz[]),
-  CAST(:found_by AS text[])
+  CAST(:found_by AS text[]), CAST(:abouts AS text[])
 )
 ON CONFLICT (id) DO NOTHING
 RETURNING id
@@ -121,6 +121,7 @@ class Inbox:
             "created": [event.created_at for event in rows],
             "ring_ats": [ring_at] * len(rows),
             "found_by": [event.found_by for event in rows],
+            "abouts": [event.about for event in rows],
         }
         async with autocommit(self._engine) as connection:
             return set((await connection.execute(_PERSIST, parameters)).scalars())

@@ -18,6 +18,7 @@ from tallystick.stripe_gateway.fields import as_mapping, optional_time_field
 _ID: Final = re.compile(r"[!-~]{1,255}")
 _TYPE: Final = re.compile(r"[!-~]{1,255}")
 _VERSION: Final = re.compile(r"[!-~]{1,64}")
+_OF_PAYMENTS: Final = frozenset({"payment_intent", "charge", "refund", "dispute"})
 _SNAPSHOT: Final = "event"
 _THIN: Final = "v2.core.event"
 
@@ -28,7 +29,8 @@ FoundBy = Literal["delivery", "gap_audit"]
 class IncomingEvent:
     """A Stripe event that is known to be Stripe's. ``body`` is byte for byte what was signed.
 
-    ``found_by``: it was delivered to our endpoint, or the gap audit came upon it.
+    ``found_by``: it was delivered to our endpoint, or the gap audit came upon it. ``about`` is the payment at
+    Stripe that it seems to be about; once it is processed, its rule has the say.
     """
 
     id: str
@@ -38,6 +40,7 @@ class IncomingEvent:
     created_at: datetime
     body: bytes
     found_by: FoundBy = "delivery"
+    about: str | None = None
 
 
 def read_event(body: bytes, *, found_by: FoundBy = "delivery") -> IncomingEvent:
@@ -57,7 +60,24 @@ def read_event(body: bytes, *, found_by: FoundBy = "delivery") -> IncomingEvent:
         created_at=_created(event),
         body=body,
         found_by=found_by,
+        about=_about(event),
     )
+
+
+def _about(event: dict[str, Any]) -> str | None:
+    """A PaymentIntent, or a charge without one. Nothing here may refuse an event."""
+    data = event.get("data")
+    about = data.get("object") if isinstance(data, dict) else None
+    if not isinstance(about, dict) or about.get("object") not in _OF_PAYMENTS:
+        return None
+    named = [about.get("payment_intent"), about.get("charge"), about.get("id")]
+    if about["object"] == "payment_intent":
+        named = named[2:]
+    for each in named:
+        found = each.get("id") if isinstance(each, dict) else each
+        if isinstance(found, str) and _ID.fullmatch(found):
+            return found
+    return None
 
 
 def _created(event: dict[str, Any]) -> datetime:

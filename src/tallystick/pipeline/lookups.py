@@ -84,6 +84,14 @@ async def _dispute(stripe: StripeGateway, state: str) -> Mapping[str, Any] | Non
     return await stripe.find_dispute(state.partition(":")[0])
 
 
+async def _customer(stripe: StripeGateway, state: str) -> Mapping[str, Any] | None:
+    return await stripe.find_customer(state.partition(":")[0])
+
+
+async def _payment_method(stripe: StripeGateway, state: str) -> Mapping[str, Any] | None:
+    return await stripe.find_payment_method(state.partition(":")[0])
+
+
 async def _event(stripe: StripeGateway, event: str) -> Mapping[str, Any] | None:
     return await stripe.find_event(event)
 
@@ -121,6 +129,9 @@ _ASK: Final[dict[str, Ask]] = {
     invoices.PAID_INVOICE: _invoice,
     ties.PAYMENT_INTENT: _payment_intent,
     ties.REFUND: _refund,
+    ties.DISPUTE: _dispute,
+    ties.CUSTOMER: _customer,
+    ties.PAYMENT_METHOD: _payment_method,
 }
 """How each kind of question is put to Stripe."""
 

@@ -12,9 +12,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tallystick.db.cursors import cursor_at, read_cursor
 from tallystick.ledger.history import PostedTransaction
 from tallystick.payments.calls import ended_calls
 from tallystick.payments.dispute_reports import DisputeReport
@@ -24,15 +25,15 @@ from tallystick.payments.status import PaymentStatus, is_stand_in
 from tallystick.pipeline.reading import Read, read_events
 
 MOST_EVENTS: Final = 500
-"""The newest so many events of a payment are read: a thousand declines must not make a page slow."""
+"""The most events of a payment that one page tells of: a thousand declines must not make it slow."""
 
 _EVENTS: Final = text("""
-SELECT id, type, status, body, archive_id, archive_position, created_at FROM (
-  SELECT * FROM webhook_events WHERE about = ANY(CAST(:names AS text[])) ORDER BY created_at DESC, id DESC
-   LIMIT :limit
-) AS newest
- ORDER BY created_at, id
+SELECT id, type, status, body, archive_id, archive_position, created_at FROM webhook_events
+ WHERE about = ANY(CAST(:names AS text[]))
+   AND (CAST(:at AS timestamptz) IS NULL OR (created_at, id) < (CAST(:at AS timestamptz), CAST(:id AS text)))
+ ORDER BY created_at DESC, id DESC LIMIT :limit
 """)
+_NO_EFFECT_YET: Final = frozenset({"pending", "dead"})
 
 
 class Happening(StrEnum):
@@ -63,7 +64,8 @@ _ATTEMPTS: Final = list(_ATTEMPT.values())
 class Entry:
     """One thing that happened. ``name`` is what it is called, ``id`` the object it is about.
 
-    ``event`` is Stripe's event that told of it, None where the answer to a call of ours did.
+    ``event`` is Stripe's event that told of it, None where the answer to a call of ours did. ``api_key`` is
+    the id of the key that gave a command; an event's ``status`` says that it has no effect yet.
     """
 
     at: datetime
@@ -73,6 +75,15 @@ class Entry:
     status: str | None = None
     event: str | None = None
     error: dict[str, str] | None = None
+    api_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A page, in order of time. ``earlier`` is the cursor of the page before it, None at the beginning."""
+
+    entries: list[Entry]
+    earlier: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,30 +97,72 @@ class _Heard:
 
 
 async def timeline(
-    connection: AsyncConnection, payment: Payment, ledger: Iterable[PostedTransaction]
-) -> list[Entry]:
-    """All that happened to the payment; ``ledger`` are its ledger transactions."""
+    connection: AsyncConnection,
+    payment: Payment,
+    ledger: Iterable[PostedTransaction],
+    *,
+    limit: int = MOST_EVENTS,
+    cursor: str | None = None,
+) -> Timeline:
+    """What happened to the payment, with its latest ``limit`` events, or those before ``cursor``.
+
+    ``ledger`` are its ledger transactions. A page tells of all that happened in its stretch of time, and
+    begins with the state that it found. Raises InvalidRequestError when the cursor is none of ours.
+    """
     names = [name for name in (payment.stripe_payment_intent, payment.stripe_charge) if name]
-    rows = (await connection.execute(_EVENTS, {"names": names, "limit": MOST_EVENTS})).all()
-    reads, _ = await read_events(connection, rows)
-    by_id = {read.event: read for read in reads}
-    heard = [_Heard(row.id, row.type, row.created_at, by_id[row.id]) for row in rows if row.id in by_id]
-    entries = [Entry(each.at, Happening.EVENT, each.type, id=each.id, event=each.id) for each in heard]
+    end = read_cursor(cursor) if cursor is not None else None
+    at, ident = end or (None, None)
+    found = await connection.execute(_EVENTS, {"names": names, "limit": limit + 1, "at": at, "id": ident})
+    rows = found.all()
+    begun = rows[limit - 1] if len(rows) > limit else None
+    rows = rows[:limit][::-1]
+    heard = await _heard(connection, [row for row in rows if row.status not in _NO_EFFECT_YET])
+    entries = [
+        Entry(
+            row.created_at,
+            Happening.EVENT,
+            row.type,
+            row.id,
+            row.status if row.status in _NO_EFFECT_YET else None,
+            row.id,
+        )
+        for row in rows
+    ]
     entries += sorted(_attempts(heard), key=lambda entry: (entry.at, _ATTEMPTS.index(entry.status or "")))
-    entries += _statuses(heard, payment)
+    entries += _statuses(heard, payment, newest=end is None)
     entries += _refunds(heard)
     entries += _disputes(heard)
-    entries += [
-        Entry(call.began_at, Happening.COMMAND, call.action, call.refund_id, call.outcome)
-        for call in await ended_calls(connection, payment.names)
-    ]
-    entries += [
+    others = await _commands(connection, payment)
+    others += [
         Entry(
             item.occurred_at, Happening.LEDGER_TRANSACTION, item.effect_key, str(item.id), event=item.source
         )
         for item in ledger
     ]
-    return sorted(entries, key=_place)
+    begin = begun.created_at if begun is not None else None
+    entries += [each for each in others if _between(each.at, begin, at)]
+    earlier = cursor_at(begun.created_at, begun.id) if begun is not None else None
+    return Timeline(sorted(entries, key=_place), earlier)
+
+
+def _between(at: datetime, begin: datetime | None, end: datetime | None) -> bool:
+    """Whether a moment lies in the stretch of a page; without a begin or an end it reaches as far as all."""
+    return (begin is None or at >= begin) and (end is None or at < end)
+
+
+async def _heard(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[_Heard]:
+    reads, _ = await read_events(connection, rows)
+    by_id = {read.event: read for read in reads}
+    return [_Heard(row.id, row.type, row.created_at, by_id[row.id]) for row in rows if row.id in by_id]
+
+
+async def _commands(connection: AsyncConnection, payment: Payment) -> list[Entry]:
+    return [
+        Entry(
+            call.began_at, Happening.COMMAND, call.action, call.refund_id, call.outcome, api_key=call.api_key
+        )
+        for call in await ended_calls(connection, payment.names)
+    ]
 
 
 def _place(entry: Entry) -> tuple[datetime, int, datetime]:
@@ -138,7 +191,7 @@ def _attempts(heard: Sequence[_Heard]) -> Iterator[Entry]:
                 )
 
 
-def _statuses(heard: Sequence[_Heard], payment: Payment) -> Iterator[Entry]:
+def _statuses(heard: Sequence[_Heard], payment: Payment, *, newest: bool) -> Iterator[Entry]:
     """Each change of the payment's status, as its events tell them; what only an answer told comes last."""
     reports = [(each, report) for each in heard for report in each.read.effects.payments]
     if any(not is_stand_in(report.state_order) for _, report in reports):
@@ -149,7 +202,7 @@ def _statuses(heard: Sequence[_Heard], payment: Payment) -> Iterator[Entry]:
         yield Entry(
             each.at, Happening.STATUS, "payment", payment.id, last, each.id, _why(report.status, report)
         )
-    if last != payment.status:
+    if newest and last != payment.status:
         yield Entry(payment.updated_at, Happening.STATUS, "payment", payment.id, payment.status)
 
 

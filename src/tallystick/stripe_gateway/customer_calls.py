@@ -28,13 +28,26 @@ class CustomerCalls(Calls):
         answer = await self._call("post", path_of(_CUSTOMERS, customer), params, idempotency_key)
         return await self._afresh(self.retrieve_customer, answer)
 
-    async def delete_customer(self, customer: str) -> StripeAnswer:
-        """``{"id": …, "deleted": true}``; RefusedError ``resource_missing`` where it was deleted before."""
+    async def delete_customer(
+        self, customer: str, _params: Mapping[str, Any], _idempotency_key: str
+    ) -> StripeAnswer:
+        """``{"id": …, "deleted": true}``; RefusedError ``resource_missing`` where it was deleted before.
+
+        Called as all changes are, though Stripe takes neither for it: it is done once by itself.
+        """
         return await self._call("delete", path_of(_CUSTOMERS, customer))
 
     async def retrieve_customer(self, customer: str) -> StripeAnswer:
         """As it stands now; one that was deleted as ``{"id": …, "deleted": true}``."""
         return await self._call("get", path_of(_CUSTOMERS, customer))
+
+    async def find_customer(self, customer: str) -> dict[str, Any] | None:
+        """The customer, or what is left of one that was deleted; None when Stripe knows no such one."""
+        return await self._find(path_of(_CUSTOMERS, customer), {})
+
+    async def find_payment_method(self, payment_method: str) -> dict[str, Any] | None:
+        """The payment method; None when Stripe knows no such one."""
+        return await self._find(path_of(_METHODS, payment_method), {})
 
     async def list_payment_methods(self, customer: str) -> list[dict[str, Any]]:
         """All payment methods that are attached to a customer, newest first."""
@@ -49,11 +62,13 @@ class CustomerCalls(Calls):
             self.retrieve_payment_method, await self._call("post", path, params, idempotency_key)
         )
 
-    async def detach_payment_method(self, payment_method: str, idempotency_key: str) -> StripeAnswer:
+    async def detach_payment_method(
+        self, payment_method: str, params: Mapping[str, Any], idempotency_key: str
+    ) -> StripeAnswer:
         """The payment method, which can never be attached again."""
         path = path_of(_METHODS, payment_method, "detach")
         return await self._afresh(
-            self.retrieve_payment_method, await self._call("post", path, None, idempotency_key)
+            self.retrieve_payment_method, await self._call("post", path, params, idempotency_key)
         )
 
     async def retrieve_payment_method(self, payment_method: str) -> StripeAnswer:
@@ -73,10 +88,12 @@ class CustomerCalls(Calls):
         answer = await self._call("post", path, params, idempotency_key)
         return await self._afresh(self.retrieve_setup_intent, answer)
 
-    async def cancel_setup_intent(self, setup_intent: str, idempotency_key: str) -> StripeAnswer:
+    async def cancel_setup_intent(
+        self, setup_intent: str, params: Mapping[str, Any], idempotency_key: str
+    ) -> StripeAnswer:
         """The SetupIntent, canceled."""
         path = path_of(_SETUPS, setup_intent, "cancel")
-        answer = await self._call("post", path, None, idempotency_key)
+        answer = await self._call("post", path, params, idempotency_key)
         return await self._afresh(self.retrieve_setup_intent, answer)
 
     async def retrieve_setup_intent(self, setup_intent: str) -> StripeAnswer:

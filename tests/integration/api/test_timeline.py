@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
+from tests.builders import StripeStory
 from tests.integration.api.conftest import Face
 from tests.integration.api.test_disputes import Shop, open_shop
+from tests.integration.api.test_refusals import assert_problem
+from tests.road import Road, incoming
 
 from tallystick.embedded import EmbeddedValkey
 
@@ -127,3 +131,66 @@ async def test_replayed_and_repeated_events_tell_nothing_twice(shop: Shop) -> No
         await asyncio.sleep(0.05)
     after = await shop.get(f"/payments/{paid['id']}")
     assert told(after) == told(before)
+
+
+async def test_a_command_names_the_key_that_gave_it(face: Face) -> None:
+    clerk = await face.key("payments:write")
+    held = await face.pay(capture_method="manual")
+    path = f"/payments/{held['id']}"
+    await face.http.post(f"{path}/cancel", headers={"Authorization": f"Bearer {clerk}"})
+    seen = (await face.http.get(path)).json()
+    commands = {each["name"]: each["api_key"] for each in seen["timeline"] if each["type"] == "command"}
+    async with face.app.engine.connect() as connection:
+        hints = {row.hint: row.id for row in await connection.execute(text("SELECT hint, id FROM api_keys"))}
+    admin = face.http.headers["Authorization"][-4:]
+    assert commands == {"create": hints[admin], "cancel": hints[clerk[-4:]]}
+    assert all(each["api_key"] is None for each in seen["timeline"] if each["type"] != "command")
+
+
+async def test_events_without_an_effect_yet_are_told_of(face: Face) -> None:
+    story = StripeStory()
+    intent = story.intent(2000)
+    story.succeed(intent)
+    road = Road(face.app.engine, story)
+    await road.deliver(story.events)
+    broken = story.event("payment_intent.succeeded", {**intent, "currency": None})
+    await road.deliver([broken])
+    late = story.event("charge.updated", next(iter(story.charges.values())))
+    await road.inbox.receive(incoming(late))
+    (payment,) = (await face.http.get("/payments")).json()["data"]
+    seen = (await face.http.get(f"/payments/{payment['id']}")).json()
+    events = {each["id"]: each["status"] for each in seen["timeline"] if each["type"] == "event"}
+    assert (events[broken["id"]], events[late["id"]]) == ("dead", "pending")
+    assert {events[each["id"]] for each in story.events} == {None, "dead", "pending"}
+
+
+async def test_a_timeline_page_by_page_is_the_whole_one(face: Face) -> None:
+    story = StripeStory()
+    intent = story.intent(2000)
+    for number in range(20):
+        intent["last_payment_error"] = {"code": "card_declined", "message": f"No {number}."}
+        story.event("payment_intent.payment_failed", intent)
+    story.succeed(intent)
+    await Road(face.app.engine, story).deliver(story.events)
+    (payment,) = (await face.http.get("/payments")).json()["data"]
+    whole = (await face.http.get(f"/payments/{payment['id']}")).json()
+    assert whole["timeline_cursor"] is None
+    path, pages, cursor = f"/payments/{payment['id']}/timeline", [], None
+    while True:
+        query = {"limit": 7} | ({"cursor": cursor} if cursor else {})
+        page = (await face.http.get(path, params=query)).json()
+        pages.append(page["data"])
+        assert page["has_more"] == (page["next_cursor"] is not None)
+        assert sum(each["type"] == "event" for each in page["data"]) <= 7
+        if (cursor := page["next_cursor"]) is None:
+            break
+    told_of = list(itertools.chain.from_iterable(reversed(pages)))
+    for kind in ("event", "attempt", "ledger_transaction", "command"):
+        assert [each for each in told_of if each["type"] == kind] == [
+            each for each in whole["timeline"] if each["type"] == kind
+        ]
+    statuses = [each["status"] for each in told_of if each["type"] == "status"]
+    changes = [status for status, _ in itertools.groupby(statuses)]
+    assert changes == [each["status"] for each in whole["timeline"] if each["type"] == "status"]
+    assert_problem(await face.http.get(path, params={"cursor": "nonsense"}), 400, "invalid_request", "cursor")
+    assert_problem(await face.http.get("/payments/pay_none/timeline"), 404, "not_found")

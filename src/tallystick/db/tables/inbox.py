@@ -52,7 +52,7 @@ webhook_events = Table(
     Column("archive_id", BigInteger, ForeignKey("event_archives.id")),
     Column("archive_position", Integer),  # from 1
     Column("original_sha256", LargeBinary),  # of the body as it came, where it has been redacted since
-    id_("about"),  # the payment at Stripe that it is about, once it is processed: see Effects.about
+    id_("about"),  # the payment at Stripe that it is about, once processed by its rule: Effects.about
     UniqueConstraint("seq"),
     one_of("status", "pending", "processed", "ignored", "dead", "discarded"),
     one_of("found_by", "delivery", "gap_audit"),

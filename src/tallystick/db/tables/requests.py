@@ -75,15 +75,16 @@ stripe_calls = Table(
     metadata,
     id_(primary_key=True),  # its idempotency key at Stripe
     Column("action", Text, nullable=False),
-    id_("payment_id", nullable=False),
+    id_("payment_id"),
     id_("refund_id"),
-    id_("intent"),
+    id_("target"),  # what is changed at Stripe
     Column("params", Text, nullable=False),  # as sent, byte for byte: Stripe compares
-    # the payment's, when the call was accepted; None where it has no row
+    # that of the row it is about, when the call was accepted; None where there is none
     Column("state_order", Text(collation="C")),
     Column("attempts", Integer, nullable=False, server_default="0"),
     at("created_at", now=True),
     at("due_at", now=True),
+    id_("api_key_id"),  # who asked for it
     Index("ix_stripe_calls_due_at", "due_at"),
 )
 
@@ -98,5 +99,6 @@ ended_calls = Table(
     Column("outcome", Text, nullable=False),
     at("began_at", nullable=False),
     at("ended_at", now=True),
+    id_("api_key_id"),
     Index("ix_ended_calls_payment_id", "payment_id"),
 )
