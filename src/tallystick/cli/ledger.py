@@ -24,6 +24,7 @@ from tallystick.cli.ledger_reading import (
     transactions,
 )
 from tallystick.cli.ledger_rebuild import rebuild
+from tallystick.cli.ledger_suspense import suspense
 from tallystick.cli.output import Json, amount, out, print_json
 from tallystick.cli.times import Moment
 from tallystick.db.session import snapshot
@@ -40,6 +41,7 @@ app.command("accounts")(accounts)
 app.command("statement")(statement)
 app.command("transactions")(transactions)
 app.command("show")(show_transaction)
+app.command("suspense")(suspense)
 
 
 @app.command("trial-balance")
