@@ -221,3 +221,18 @@ async def test_in_shapes_before_basil_the_books_are_the_same(
         await running.until("revenue:refunds", {"usd": 700})
         await running.until("assets:bank", {"usd": 400})
         await running.until_applied()
+
+
+async def test_each_capture_of_a_payment_made_elsewhere_is_a_sale(running: House) -> None:
+    several = {
+        "capture_method": "manual",
+        "payment_method_options[card][request_multicapture]": "if_available",
+    }
+    held = await pay(running, 5000, **several)
+    path = f"/v1/payment_intents/{held['id']}/capture"
+    await running.stripe(path, amount_to_capture=3000, final_capture="false")
+    await running.stripe(path, amount_to_capture=1500, final_capture="true")
+    await running.stripe("/v1/refunds", payment_intent=held["id"], amount=600)
+    await running.until("revenue:payments", {"usd": 4500})
+    await running.until("revenue:refunds", {"usd": 600})
+    await running.until_applied()

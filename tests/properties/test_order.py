@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests import billing_builders as billing
 from tests.builders import Json, StripeStory
 from tests.conftest import Databases
 from tests.road import Road, picture
@@ -33,6 +34,7 @@ PAYMENTS = st.fixed_dictionaries(
         "end": st.sampled_from(
             ["open", "canceled", "succeeded", "captured", "captured in part", "authorised", "let go"]
         ),
+        "for": st.sampled_from(["nothing", "checkout", "invoice"]),
         "refunds": REFUNDS,
         "dispute": st.sampled_from(
             [
@@ -71,7 +73,16 @@ def tell(
             story.decline(intent)
         if payment["action"]:
             story.require_action(intent)
-        if charge := _end(story, intent, payment["end"]):
+        row = None
+        if payment["for"] == "invoice" and payment["end"] in ("succeeded", "captured"):
+            of = billing.invoice(story, payment["amount"], payment["currency"])
+            row = billing.attach(story, of, intent, payment["amount"])
+        charge = _end(story, intent, payment["end"])
+        if charge and payment["for"] == "checkout":
+            billing.checkout(story, intent, tax=payment["amount"] // 7, shipping=payment["amount"] // 9)
+        if row:
+            billing.paid(story, row)
+        if charge:
             _refund(story, charge, payment["refunds"], ours=payment["ours"])
             if payment["dispute"]:
                 story.dispute(charge, payment["dispute"])
@@ -141,6 +152,8 @@ async def test_any_order_repetition_and_batching_ends_in_the_same_books(
         assert _left(actual, "assets:stripe:payouts_in_transit") == {}
     arrived = sum(amount for amount, course in payouts if course[-1:] == ["paid"])
     assert _left(actual, "assets:bank").get("usd", 0) == arrived
+    if all(payment["for"] != "invoice" or payment["ours"] or not payment["refunds"] for payment in payments):
+        assert _left(actual, "liabilities:unapplied") == {}
     assert all(status != "dead" for _, status in actual["events"])
 
 

@@ -277,6 +277,34 @@ def test_each_of_several_captures_is_a_sale_of_its_own_and_leaves_no_unit(amount
     assert movement[unapplied] * amount < 0
 
 
+def test_of_several_captures_made_elsewhere_each_parts_its_sale() -> None:
+    source = {
+        "id": "ch_1", "object": "charge", "status": "succeeded", "amount": 5000, "amount_captured": 5000,
+        "captured": True, "currency": "usd", "created": 1, "payment_intent": "pi_1", "metadata": {},
+        "payment_method_details": {"card": {"multicapture": {"status": "available"}}},
+    }  # fmt: skip
+    body = {**transaction(fee=0, fee_details=[], source=source, amount=3000, net=3000)}
+    body["reporting_category"] = "charge"
+    invoices, sessions = Question("invoice_payments", "pi_1"), Question("checkout_sessions", "pi_1")
+    told = balance_transaction_effects(body, {})
+    assert (set(legs(told)), told.waiting_for) == ({"balance_transaction:txn_1"}, (invoices,))
+    session = {
+        "id": "cs_1", "mode": "payment", "amount_total": 5000, "currency": "usd",
+        "total_details": {"amount_tax": 800, "amount_shipping": 0},
+    }  # fmt: skip
+    facts: Facts = {invoices: {"data": []}, sessions: {"data": [session]}}
+    assert legs(balance_transaction_effects(body, facts))["balance_transaction:txn_1:sale"] == {
+        "liabilities:unapplied": 3000, "revenue:payments": -2520, "liabilities:tax_payable": -480,
+    }  # fmt: skip
+    pays = {
+        "invoice": "in_1", "status": "open", "currency": "usd",
+        "payment": {"type": "payment_intent", "payment_intent": "pi_1"},
+    }  # fmt: skip
+    assert set(legs(balance_transaction_effects(body, {invoices: {"data": [pays]}}))) == {
+        "balance_transaction:txn_1"
+    }
+
+
 def test_several_bank_transfers_pay_one_payment_in_any_order() -> None:
     story = StripeStory()
     intent = story.intent(5000, ours=OURS, payment_method_types=["card", "customer_balance"])

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tallystick.events.applications import WHOLLY_GOODS, Purpose, purpose_of
 from tallystick.events.charges import Capture, charge_effects
 from tallystick.events.exchange import exchange_difference, in_sources_currency
 from tallystick.events.payouts import payout_postings
 from tallystick.events.posting_table import FEE_ACCOUNTS, PostingRule, posting_rule
 from tallystick.events.refunds import refund_effects
-from tallystick.events.spec import NO_EFFECTS, Effects, Facts, moment
+from tallystick.events.spec import NO_EFFECTS, Effects, Facts, Question, moment
 from tallystick.events.topups import topup_postings
 from tallystick.ledger import chart
 from tallystick.ledger.entries import LedgerEntry, LedgerTransaction, credit, debit, post, transactions
@@ -28,7 +29,8 @@ from tallystick.stripe_gateway.payloads import Charge, Refund
 def balance_transaction_effects(body: JsonObject, facts: Facts) -> Effects:
     """What a balance transaction means, listed with its source expanded. Raises PayloadError.
 
-    All but an exchange difference is told also while it waits for a fact.
+    While it waits for a fact all is told but an exchange difference, and what one of several captures of a
+    payment that began elsewhere was for.
     """
     txn = BalanceTransaction.read(body)
     payment_id = _payment_of(txn.source_object)
@@ -42,7 +44,7 @@ def balance_transaction_effects(body: JsonObject, facts: Facts) -> Effects:
         payment_id=payment_id,
         rule_version=_rule_of(txn).version,
     )
-    moved = Effects(transactions=transactions(transaction, _sale_of_one_capture(txn, transaction)))
+    moved = Effects(transactions=transactions(transaction)) + _sale_of_one_capture(txn, transaction, facts)
     return moved + exchange_difference(txn, facts, payment_id) + _source_effects(txn)
 
 
@@ -106,31 +108,35 @@ def _counter_side(txn: BalanceTransaction) -> list[LedgerEntry]:
 
 
 def _sale_of_one_capture(
-    txn: BalanceTransaction, movement: LedgerTransaction | None
-) -> LedgerTransaction | None:
-    """The sale of one of several captures of a charge of ours: what it left unapplied, to the unit."""
+    txn: BalanceTransaction, movement: LedgerTransaction | None, facts: Facts
+) -> Effects:
+    """The sale of one of several captures of a charge: what it left unapplied, to the unit.
+
+    One that pays an invoice is no sale: its invoice payments tell of it.
+    """
     if movement is None or not _is_multicapture(txn.source_object):
-        return None
-    moved = [leg for leg in movement.entries if leg.account == chart.UNAPPLIED]
+        return NO_EFFECTS
     capture = Capture.of(Charge.read(txn.source_object or {}))
-    if capture.ours is None or not moved:
-        return None
-    return post(
+    purpose = Purpose(WHOLLY_GOODS) if capture.ours else purpose_of(capture.payment_intent, facts)
+    if isinstance(purpose, Question):
+        return Effects(waiting_for=(purpose,))
+    if purpose.sale is None:
+        return NO_EFFECTS
+    sale = post(
         f"{movement.effect_key}:sale",
         "sale",
         [
             made
-            for leg in moved
-            for made in (
-                credit(chart.UNAPPLIED, leg.direction * leg.amount, leg.currency),
-                debit(chart.REVENUE_PAYMENTS, leg.direction * leg.amount, leg.currency),
-            )
+            for leg in movement.entries
+            if leg.account == chart.UNAPPLIED
+            for made in purpose.sale.legs(-leg.direction * leg.amount, leg.currency)
         ],
         description=f"Sale, captured in part by {capture.charge}",
         occurred_at=movement.occurred_at,
         source=txn.id,
         payment_id=capture.payment_id,
     )
+    return Effects(transactions=transactions(sale))
 
 
 def _is_multicapture(source: JsonObject | None) -> bool:

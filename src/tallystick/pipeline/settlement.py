@@ -139,19 +139,23 @@ class Settlement:
             await pull(self._engine, listing, self._page, self._take)
 
     async def _post_stored(self) -> None:
-        """Post what is due; what waits for a fact is posted again, and whole, once Stripe has told it."""
-        waiting: Waiting = {}
-        while await self._post_due(waiting):
-            pass
-        if not waiting:
-            return
-        asked = list(waiting)[:_QUESTIONS]  # the others are due again before long
-        answered = await self._lookups.answer(dict.fromkeys(asked, ()))
-        if ids := sorted({txn for question in answered for txn in waiting[question]}):
+        """Post what is due; what waits for facts is posted again, and whole, once Stripe has told them.
+
+        One answer may raise the next question.
+        """
+        while True:
+            waiting: Waiting = {}
+            while await self._post_due(waiting):
+                pass
+            if not waiting:
+                return
+            asked = list(waiting)[:_QUESTIONS]  # the others are due again before long
+            answered = await self._lookups.answer(dict.fromkeys(asked, ()))
+            ids = sorted({txn for question in answered for txn in waiting[question]})
+            if not ids:
+                return
             async with self._engine.begin() as connection:
                 await connection.execute(_ANSWERED, {"ids": ids})
-            while await self._post_due({}):
-                pass
 
     async def _page(self, window: Window) -> Mapping[str, Any]:
         """Without an end: Stripe's clock, a test clock above all, may be ahead of ours."""
