@@ -22,7 +22,8 @@ from tallystick.credentials import CredentialSource
 from tallystick.db.door import Door
 from tallystick.db.migrate import is_behind
 from tallystick.db.session import autocommit, database_is_away, open_engine
-from tallystick.errors import ConfigurationError
+from tallystick.errors import ConfigurationError, DatabaseUnavailableError
+from tallystick.pipeline import account_maps
 from tallystick.pipeline.bell import Bell
 from tallystick.pipeline.inbox import Inbox
 from tallystick.pipeline.queue import EventQueue
@@ -127,8 +128,9 @@ async def check_start(app: App) -> None:
     """What a process should be told of before it works.
 
     Raises ConfigurationError when the database lacks migrations of this version, when there is no Stripe key,
-    or when the key is of the other mode (live or test) than what the database holds. A database that is away
-    is waited for by the loops, not here.
+    when the key is of the other mode (live or test) than what the database holds, or when the map of accounts
+    cannot be read. A database that is away is waited for by the loops, not here, unless there is a map to put
+    in force: DatabaseUnavailableError.
     """
     for name in unknown_variables():
         log.warning("unknown_setting", variable=name, consequence="it has no effect")
@@ -138,6 +140,8 @@ async def check_start(app: App) -> None:
     except Exception as error:
         if not database_is_away(error):
             raise
+        if app.settings.accounts:
+            raise DatabaseUnavailableError("The map of accounts cannot be put in force.") from error
         log.warning("database_unavailable", error=type(error).__name__)
         return
     if behind:
@@ -153,6 +157,8 @@ async def check_start(app: App) -> None:
             f"STRIPE_SECRET_KEY is a {key} key, and the database holds {rows} payments: use one database for"
             " each mode."
         )
+    if app.settings.accounts:
+        await account_maps.enter(app.engine, app.settings.accounts)
 
 
 async def _modes(engine: AsyncEngine) -> set[bool]:

@@ -102,6 +102,9 @@ class Settings(BaseModel):
     webhook_tolerance_s: int = Field(300, ge=1, description="Largest age or lead of a webhook's timestamp")
     body_limit: int = Field(1_048_576, ge=1024, description="Largest request body in bytes")
 
+    accounts: str = Field(
+        "", description="TOML: which accounts of revenue sales go to, best given as a file; docs/ledger.md"
+    )
     export_names: str = Field(
         "", description="TOML: how QuickBooks or Xero call the ledger's accounts, best given as a file"
     )

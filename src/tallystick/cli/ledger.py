@@ -11,6 +11,7 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.api import ledger_bodies as bodies
+from tallystick.cli import ledger_accounts_map
 from tallystick.cli.database import with_engine
 from tallystick.cli.ledger_export import export
 from tallystick.cli.ledger_proof import balance, seals, verify
@@ -42,6 +43,7 @@ app.command("statement")(statement)
 app.command("transactions")(transactions)
 app.command("show")(show_transaction)
 app.command("suspense")(suspense)
+app.add_typer(ledger_accounts_map.app, name="accounts-map")
 
 
 @app.command("trial-balance")

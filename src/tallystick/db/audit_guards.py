@@ -11,6 +11,7 @@ AUDIT_TABLES: Final = (
     "erasures",
     "journal_entries",
     "journal_decisions",
+    "account_maps",
 )
 
 AUDIT_GUARDS: Final = (

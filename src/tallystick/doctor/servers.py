@@ -18,6 +18,8 @@ from tallystick.db.session import open_engine
 from tallystick.db.tables import metadata
 from tallystick.doctor.findings import Finding, failed, ok, skipped, warning
 from tallystick.errors import ConfigurationError
+from tallystick.ledger.revenue_map import RevenueMap
+from tallystick.pipeline.account_maps import account_maps
 from tallystick.settings import Settings
 
 _OLDEST_POSTGRES: Final = 140000
@@ -51,7 +53,8 @@ async def examine_database(settings: Settings) -> list[Finding]:
         async with asyncio.timeout(_PATIENCE_S), engine.connect() as connection:
             found = await _server(connection, settings)
             privileges = await _privileges(connection)
-        return [*found, await _migrations(engine), privileges]
+        migrations = await _migrations(engine)
+        return [*found, migrations, privileges, *await _accounts(engine, settings)]
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         said = str(getattr(error, "orig", None) or error or type(error).__name__).splitlines()
         return [
@@ -59,6 +62,28 @@ async def examine_database(settings: Settings) -> list[Finding]:
         ]
     finally:
         await engine.dispose()
+
+
+async def _accounts(engine: AsyncEngine, settings: Settings) -> list[Finding]:
+    """The map of accounts in force; nothing without any."""
+    if await is_behind(engine):
+        return []
+    async with engine.connect() as connection:
+        maps = await account_maps(connection)
+    try:
+        RevenueMap.read(settings.accounts)
+    except ConfigurationError as error:
+        return [failed("accounts", error.detail, "mend the file: docs/ledger.md")]
+    if not maps:
+        advice = "start the worker, which puts the map in force"
+        return [warning("accounts", "the map is not in force yet", advice)] if settings.accounts else []
+    latest = maps[-1]
+    since = f"{latest.since:%Y-%m-%d %H:%M} UTC"
+    shown = f"map {latest.version} with {len(latest.rules.rules)} rules, in force since {since}"
+    if settings.accounts and settings.accounts != latest.body:
+        advice = "give every process the same file; a start puts it in force"
+        return [warning("accounts", f"{shown}; the file here is another", advice)]
+    return [ok("accounts", shown)]
 
 
 async def _server(connection: AsyncConnection, settings: Settings) -> list[Finding]:

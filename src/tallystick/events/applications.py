@@ -12,11 +12,12 @@ takes the sale back, as far as it goes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
+from tallystick.events.revenue import Shares, revenue_shares
 from tallystick.events.spec import NO_EFFECTS, Effects, Facts, Question, moment
 from tallystick.ledger import chart
 from tallystick.ledger.entries import (
@@ -28,6 +29,7 @@ from tallystick.ledger.entries import (
     reverse,
     transactions,
 )
+from tallystick.ledger.revenue_map import SaleLine
 from tallystick.money import allocate, proportion
 from tallystick.payments.reports import adopted_payment, our_payment
 from tallystick.stripe_gateway.application_payloads import CheckoutSession, InvoicePayment
@@ -46,24 +48,33 @@ class Sale:
     goods: int = 1
     shipping: int = 0
     tax: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    lines: tuple[SaleLine, ...] = ()
+    """What a Checkout Session says of it, for the map of accounts."""
 
     @classmethod
     def of(cls, session: CheckoutSession) -> Sale:
         """As a Checkout Session has it; all goods where its parts make no whole."""
+        lines = tuple(SaleLine(*line) for line in session.lines)
+        if not any(line.weight for line in lines):
+            lines = ()
         goods = session.amount_total - session.shipping - session.tax
         if min(goods, session.shipping, session.tax) < 0 or session.amount_total <= 0:
-            return WHOLLY_GOODS
-        return cls(goods, session.shipping, session.tax)
+            return cls(metadata=session.metadata, lines=lines)
+        return cls(goods, session.shipping, session.tax, session.metadata, lines)
 
-    def legs(self, amount: int, currency: str) -> list[LedgerEntry]:
-        """``amount`` taken from what is not applied, its parts in proportion and to the unit."""
+    def legs(self, amount: int, currency: str, shares: Shares) -> list[LedgerEntry]:
+        """``amount`` taken from what is not applied, its parts in proportion and to the unit.
+
+        ``shares`` are the accounts of the goods.
+        """
         unapplied = debit(chart.UNAPPLIED, amount, currency)
         if not self.shipping and not self.tax:  # any payment of ours: nothing to divide
-            return [unapplied, credit(chart.REVENUE_PAYMENTS, amount, currency)]
+            return [unapplied, *_goods(amount, currency, shares)]
         goods, shipping, tax = allocate(amount, (self.goods, self.shipping, self.tax))
         return [
             unapplied,
-            credit(chart.REVENUE_PAYMENTS, goods, currency),
+            *_goods(goods, currency, shares),
             credit(chart.REVENUE_SHIPPING, shipping, currency),
             credit(chart.TAX_PAYABLE, tax, currency),
         ]
@@ -82,6 +93,11 @@ class Sale:
         return proportion(before + amount, tax, captured) - proportion(before, tax, captured)
 
 
+def _goods(amount: int, currency: str, shares: Shares) -> list[LedgerEntry]:
+    parts = [amount] if len(shares) == 1 else allocate(amount, tuple(shares.values()))
+    return [credit(account, part, currency) for account, part in zip(shares, parts, strict=True)]
+
+
 WHOLLY_GOODS: Final = Sale()
 
 
@@ -96,6 +112,8 @@ class Purpose:
     """Of a Checkout Session that made one."""
     ours: str | None = None
     """Our payment, where the PaymentIntent in the answer says that it is one."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Of that PaymentIntent, where there is one in the answer."""
 
 
 def purpose_of(payment_intent: str | None, facts: Facts) -> Purpose | Question:
@@ -109,29 +127,33 @@ def purpose_of(payment_intent: str | None, facts: Facts) -> Purpose | Question:
     if question not in facts:
         return question
     found = [InvoicePayment.read(row) for row in rows_of(facts[question])]
-    ours = _ours(*(each.intent for each in found))
+    metadata = _metadata(*(each.intent for each in found))
     standing = tuple(each for each in found if each.status != "canceled")
     if standing:
-        return Purpose(None, standing, ours=ours)
+        return Purpose(None, standing, ours=our_payment(metadata), metadata=metadata)
     question = Question(CHECKOUT_SESSIONS, payment_intent)
     if question not in facts:
         return question
-    return _by_checkout([CheckoutSession.read(row) for row in rows_of(facts[question])], ours)
+    return _by_checkout([CheckoutSession.read(row) for row in rows_of(facts[question])], metadata)
 
 
-def _by_checkout(sessions: Sequence[CheckoutSession], ours: str | None) -> Purpose:
+def _by_checkout(sessions: Sequence[CheckoutSession], metadata: dict[str, str]) -> Purpose:
     """What a payment without invoice payments is for. There is one session at most, Stripe says."""
-    if not sessions:
-        return Purpose(WHOLLY_GOODS, ours=ours)
-    session = sessions[0]
-    ours = ours or _ours(session.intent)
+    session = sessions[0] if sessions else None
+    if session is not None and not our_payment(metadata):
+        metadata = _metadata(session.intent)
+    ours = our_payment(metadata)
+    if session is None:
+        return Purpose(WHOLLY_GOODS, ours=ours, metadata=metadata)
     if session.mode != "payment" or session.invoice or session.invoice_expected:
-        return Purpose(None, invoice=session.invoice, ours=ours)
-    return Purpose(Sale.of(session), ours=ours)
+        return Purpose(None, invoice=session.invoice, ours=ours, metadata=metadata)
+    return Purpose(Sale.of(session), ours=ours, metadata=metadata)
 
 
-def _ours(*intents: JsonObject | None) -> str | None:
-    return next((ours for intent in intents if intent and (ours := our_payment(metadata_of(intent)))), None)
+def _metadata(*intents: JsonObject | None) -> dict[str, str]:
+    """Of the first PaymentIntent that names a payment of ours, else of the first."""
+    found = [metadata_of(intent) for intent in intents if intent]
+    return next((each for each in found if our_payment(each)), found[0] if found else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,20 +170,27 @@ class Funds:
     sale_key: str
     whole: bool = True
     """All that the payment took: no other charge of it adds to this."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Of the payment, for the map of accounts."""
     about: dict[str, Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         about = {"occurred_at": self.occurred_at, "source": self.source, "payment_id": self.payment_id}
         object.__setattr__(self, "about", about)
 
-    def sold(self, sale: Sale) -> LedgerTransaction | None:
+    def shares(self, sale: Sale, facts: Facts) -> Shares | Question:
+        """The accounts of the sale, or the question."""
+        metadata = {**sale.metadata, **self.metadata}
+        return revenue_shares(self.sale_key, facts, at=self.occurred_at, metadata=metadata, lines=sale.lines)
+
+    def sold(self, sale: Sale, shares: Shares) -> LedgerTransaction | None:
         """The sale."""
-        legs = sale.legs(self.amount, self.currency)
+        legs = sale.legs(self.amount, self.currency, shares)
         return post(self.sale_key, "sale", legs, description=f"Sale, paid by {self.payment}", **self.about)
 
-    def unsold(self, sale: Sale, invoice: str, amount: int) -> LedgerTransaction | None:
+    def unsold(self, sale: Sale, shares: Shares, invoice: str, amount: int) -> LedgerTransaction | None:
         """The mirror of a sale, or of so much of it, that turned out to pay an invoice."""
-        part = replace(self, amount=amount).sold(sale)
+        part = replace(self, amount=amount).sold(sale, shares)
         key = f"payment:{self.payment}:sale:reversed:{invoice}"
         return part and reverse(part, key=key, occurred_at=self.occurred_at)
 
@@ -176,16 +205,21 @@ class Funds:
         )
 
 
+def sold_by_us(funds: Funds, facts: Facts) -> Effects:
+    """What a payment that was made through our API was for: a sale."""
+    shares = funds.shares(WHOLLY_GOODS, facts)
+    if isinstance(shares, Question):
+        return Effects(waiting_for=(shares,))
+    return Effects(transactions=transactions(funds.sold(WHOLLY_GOODS, shares)))
+
+
 def applied(funds: Funds, payment_intent: str | None, invoice: str | None, facts: Facts) -> Effects:
     """What the money of a payment that began elsewhere was for; ``invoice`` is what an old shape names."""
     purpose = purpose_of(payment_intent, facts)
     if isinstance(purpose, Question):
         return Effects(waiting_for=(purpose,))
     if purpose.sale is not None:
-        made = [funds.sold(purpose.sale)]
-        if invoice is not None and funds.whole:
-            made += [funds.unsold(purpose.sale, invoice, funds.amount), funds.paid(invoice, funds.amount)]
-        return Effects(transactions=transactions(*made))
+        return _sold(funds, purpose.sale, invoice, facts)
     paid = [each for each in purpose.invoice_payments if each.status == "paid"]
     if paid:
         return Effects(
@@ -195,6 +229,17 @@ def applied(funds: Funds, payment_intent: str | None, invoice: str | None, facts
     if named and funds.whole and all(each.invoice == named for each in purpose.invoice_payments):
         return Effects(transactions=transactions(funds.paid(named, funds.amount)))
     return NO_EFFECTS  # it is told when the invoice is paid
+
+
+def _sold(funds: Funds, sale: Sale, invoice: str | None, facts: Facts) -> Effects:
+    """The sale; and that it was none, where an old shape names the invoice."""
+    shares = funds.shares(sale, facts)
+    if isinstance(shares, Question):
+        return Effects(waiting_for=(shares,))
+    made = [funds.sold(sale, shares)]
+    if invoice is not None and funds.whole:
+        made += [funds.unsold(sale, shares, invoice, funds.amount), funds.paid(invoice, funds.amount)]
+    return Effects(transactions=transactions(*made))
 
 
 def invoice_paid(payment: InvoicePayment, *, heard_at: int, source: str, facts: Facts) -> Effects:
@@ -220,8 +265,14 @@ def invoice_paid(payment: InvoicePayment, *, heard_at: int, source: str, facts: 
     purpose = purpose_of(payment.payment if payment.kind == "payment_intent" else None, facts)
     if isinstance(purpose, Question):
         return Effects(waiting_for=(purpose,))
-    sale = purpose.sale
+    sale, funds = purpose.sale, replace(funds, metadata=purpose.metadata)
     if purpose.ours is not None:
         sale, funds = WHOLLY_GOODS, replace(funds, payment_id=purpose.ours)
-    taken_back = funds.unsold(sale, payment.invoice, payment.amount_paid) if sale else None
-    return Effects(transactions=transactions(funds.paid(payment.invoice, payment.amount_paid), taken_back))
+    paid = funds.paid(payment.invoice, payment.amount_paid)
+    if sale is None:
+        return Effects(transactions=transactions(paid))
+    shares = funds.shares(sale, facts)
+    if isinstance(shares, Question):
+        return Effects(transactions=transactions(paid), waiting_for=(shares,))
+    taken_back = funds.unsold(sale, shares, payment.invoice, payment.amount_paid)
+    return Effects(transactions=transactions(paid, taken_back))

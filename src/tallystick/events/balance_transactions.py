@@ -15,6 +15,7 @@ from tallystick.events.exchange import exchange_difference, in_sources_currency
 from tallystick.events.payouts import payout_postings
 from tallystick.events.posting_table import FEE_ACCOUNTS, PostingRule, posting_rule
 from tallystick.events.refunds import refund_effects
+from tallystick.events.revenue import DECIDED_HERE, revenue_shares
 from tallystick.events.spec import NO_EFFECTS, Effects, Facts, Question, moment
 from tallystick.events.topups import topup_postings
 from tallystick.ledger import chart
@@ -45,7 +46,7 @@ def balance_transaction_effects(body: JsonObject, facts: Facts) -> Effects:
         rule_version=_rule_of(txn).version,
     )
     moved = Effects(transactions=transactions(transaction)) + _sale_of_one_capture(txn, transaction, facts)
-    return moved + exchange_difference(txn, facts, payment_id) + _source_effects(txn)
+    return moved + exchange_difference(txn, facts, payment_id) + _source_effects(txn, facts)
 
 
 def counter_account(txn: BalanceTransaction) -> str:
@@ -122,14 +123,24 @@ def _sale_of_one_capture(
         return Effects(waiting_for=(purpose,))
     if purpose.sale is None:
         return NO_EFFECTS
+    sale_key = f"{movement.effect_key}:sale"
+    shares = revenue_shares(
+        sale_key,
+        facts,
+        at=movement.occurred_at,
+        metadata={**purpose.sale.metadata, **capture.metadata},
+        lines=purpose.sale.lines,
+    )
+    if isinstance(shares, Question):
+        return Effects(waiting_for=(shares,))
     sale = post(
-        f"{movement.effect_key}:sale",
+        sale_key,
         "sale",
         [
             made
             for leg in movement.entries
             if leg.account == chart.UNAPPLIED
-            for made in purpose.sale.legs(-leg.direction * leg.amount, leg.currency)
+            for made in purpose.sale.legs(-leg.direction * leg.amount, leg.currency, shares)
         ],
         description=f"Sale, captured in part by {capture.charge}",
         occurred_at=movement.occurred_at,
@@ -158,20 +169,22 @@ def _payment_of(source: JsonObject | None) -> str | None:
             return None
 
 
-def _source_effects(txn: BalanceTransaction) -> Effects:
+def _source_effects(txn: BalanceTransaction, facts: Facts) -> Effects:
     """The movement behind it, so that it is not missed when its own event is late or lost."""
+    known = {question: answer for question, answer in facts.items() if question.kind in DECIDED_HERE}
     source = txn.source_object
     match source.get("object") if source is not None else None:
         case "charge":
             assert source is not None
             charge = Charge.read(source)
-            told = charge_effects(charge, source, heard_at=txn.created, source=txn.id, facts={})
+            told = charge_effects(charge, source, heard_at=txn.created, source=txn.id, facts=known)
             # What it was for may wait for a look-up: that is for the charge's own events.
-            return _dated_by(txn, charge.failure_balance_transaction, replace(told, waiting_for=()))
+            waiting = tuple(question for question in told.waiting_for if question.kind in DECIDED_HERE)
+            return _dated_by(txn, charge.failure_balance_transaction, replace(told, waiting_for=waiting))
         case "refund":
             assert source is not None
             refund = Refund.read(source)
-            seen = refund_effects(refund, heard_at=txn.created, source=txn.id, facts={})
+            seen = refund_effects(refund, heard_at=txn.created, source=txn.id, facts=known)
             # Its application may wait for a look-up: that is for the refund's own events.
             told = Effects(transactions=seen.transactions, refunds=seen.refunds)
             return _dated_by(txn, refund.failure_balance_transaction, told)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from tallystick.events.applications import WHOLLY_GOODS, Funds, applied
+from tallystick.events.applications import Funds, applied, sold_by_us
 from tallystick.events.refunds import refund_effects
 from tallystick.events.spec import (
     NO_EFFECTS,
@@ -126,6 +127,7 @@ class Capture:
     """One of several charges that may pay the same PaymentIntent."""
     invoice: str | None = None
     """The invoice that it pays, where the shape tells (before basil)."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, charge: Charge) -> Capture:
@@ -139,6 +141,7 @@ class Capture:
             multicapture=charge.multicapture,
             bank_transfer=charge.bank_transfer,
             invoice=charge.invoice,
+            metadata=charge.metadata,
         )
 
     @property
@@ -168,7 +171,7 @@ class Capture:
         # what is paid in several charges has succeeded when its PaymentIntent says so
         notices = () if self.bank_transfer else (self.notice(),)
         if self.ours:
-            return Effects(transactions=transactions(movement, funds.sold(WHOLLY_GOODS)), notices=notices)
+            return Effects(transactions=transactions(movement), notices=notices) + sold_by_us(funds, facts)
         purpose = applied(funds, self.payment_intent, self.invoice, facts)
         return Effects(transactions=transactions(movement), notices=notices) + purpose
 
@@ -184,6 +187,7 @@ class Capture:
             payment_id=self.payment_id,
             sale_key=f"charge:{self.charge}:sale" if self.bank_transfer else f"payment:{payment}:sale",
             whole=not self.bank_transfer,
+            metadata=self.metadata,
         )
 
     def notice(self) -> Notice:

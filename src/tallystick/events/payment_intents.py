@@ -30,6 +30,7 @@ def on_payment_intent(event: Event, facts: Facts) -> Effects:
             multicapture=intent.multicapture,
             bank_transfer=intent.bank_transfer,
             invoice=intent.invoice,
+            metadata=intent.metadata,
         )
         if intent.multicapture or intent.bank_transfer:
             # its amount may come from several captures or charges, each of which tells of itself

@@ -92,10 +92,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Something only Stripe can answer: the object ``id`` of ``kind``, e.g. ``("charge", "ch_1")``."""
+    """Something only Stripe can answer: the object ``id`` of ``kind``, e.g. ``("charge", "ch_1")``.
+
+    What is decided here rather than at Stripe (``events.revenue``) is ``told`` along; it is no part of the
+    question, which the first who tells decides for all.
+    """
 
     kind: str
     id: str
+    told: JsonObject | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.id}"

@@ -23,6 +23,7 @@ from tallystick.db.session import database_is_away
 from tallystick.errors import EffectDiffersError
 from tallystick.events.spec import Question
 from tallystick.ledger.book import Book, Contradiction
+from tallystick.pipeline.account_maps import hold_maps, keep
 from tallystick.pipeline.effects import decide_ties, write_effects
 from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.reading import Read, read_events
@@ -125,9 +126,12 @@ class Processor:
 
     async def _batch(self, ids: Sequence[str]) -> tuple[Outcome, dict[str, Exception]]:
         async with self._engine.begin() as connection:
+            await hold_maps(connection)
             rows = (await connection.execute(_CLAIM, {"ids": list(ids)})).all()
             pending = [row for row in rows if row.status == "pending"]
             reads, errors = await read_events(connection, pending)
+            if not await keep(connection, [read.decided for read in reads]):
+                reads, errors = await read_events(connection, pending)  # another worker decided first
             effects = [read.effects for read in reads]
             posted, ties = await write_effects(connection, self._book, effects, hold_ties=True)
             if posted.conflicts:

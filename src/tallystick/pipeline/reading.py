@@ -5,8 +5,8 @@ Whoever acts on them, shows what they would do or builds the ledger from them ag
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -15,7 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tallystick.events import thin
 from tallystick.events.balance_transactions import balance_transaction_effects
 from tallystick.events.catalog import EVENTS
+from tallystick.events.revenue import MAPPED
 from tallystick.events.spec import NO_EFFECTS, Effects, Event, Facts, Question
+from tallystick.pipeline.account_maps import account_maps, decide
 from tallystick.pipeline.archives import Row, StoredEvent, with_bodies
 from tallystick.pipeline.lookups import stored_facts
 from tallystick.stripe_gateway.fields import JsonObject, filled
@@ -33,6 +35,8 @@ class Read:
     ignored: bool = False
     asked: tuple[Question, ...] = ()
     """What was looked up for it among the stored facts: when it is read alone, all that it asks."""
+    decided: Mapping[Question, JsonObject] = field(default_factory=dict)
+    """What was decided here because no fact said it: for whoever acts on it to keep as facts."""
 
 
 async def read_events(
@@ -45,7 +49,9 @@ async def read_events(
     """
     reads: list[Read] = []
     errors: dict[str, Exception] = {}
-    facts: dict[Question, JsonObject | None] = {}
+    maps = await account_maps(connection)
+    facts: dict[Question, JsonObject | None] = {MAPPED: None} if maps else {}
+    decided: dict[Question, JsonObject] = {}
     asked: set[Question] = set()
     asked_by: dict[str, tuple[Question, ...]] = {}
     unread: Sequence[StoredEvent] = await with_bodies(connection, rows)
@@ -58,7 +64,7 @@ async def read_events(
                 errors[row.id] = error
                 continue
             if asked.issuperset(read.effects.waiting_for):  # also when it waits for nothing
-                reads.append(replace(read, asked=asked_by[row.id]) if row.id in asked_by else read)
+                reads.append(_with_answers(read, asked_by.get(row.id, ()), decided))
             else:
                 waiting.append((row, read))
                 asked_by[row.id] = asked_by.get(row.id, ()) + read.effects.waiting_for
@@ -66,8 +72,18 @@ async def read_events(
         if questions:
             asked |= questions
             facts |= await stored_facts(connection, questions)
+            found = await decide(connection, maps, questions - facts.keys())
+            decided |= found
+            facts |= found
         unread = [row for row, _ in waiting]
     return reads, errors
+
+
+def _with_answers(read: Read, asked: tuple[Question, ...], decided: Mapping[Question, JsonObject]) -> Read:
+    if not asked:
+        return read
+    of_it = {question: decided[question] for question in asked if question in decided}
+    return replace(read, asked=asked, decided=of_it)
 
 
 async def read_balance_transactions(
@@ -80,7 +96,9 @@ async def read_balance_transactions(
     """
     read: dict[str, Read] = {}
     errors: dict[str, Exception] = {}
-    facts: dict[Question, JsonObject | None] = {}
+    maps = await account_maps(connection)
+    facts: dict[Question, JsonObject | None] = {MAPPED: None} if maps else {}
+    decided: dict[Question, JsonObject] = {}
     asked: set[Question] = set()
     unread = list(rows)
     while unread:
@@ -92,12 +110,16 @@ async def read_balance_transactions(
                 read.pop(row.id, None)
                 continue
             known = read[row.id].asked if row.id in read else ()
-            read[row.id] = Read(row.id, effects, asked=known or effects.waiting_for)
+            made = Read(row.id, effects)
+            read[row.id] = _with_answers(made, known or effects.waiting_for, decided)
         unread = [row for row in unread if row.id in read and not asked.issuperset(_open(read[row.id]))]
         questions = {question for row in unread for question in _open(read[row.id])} - asked
         if questions:
             asked |= questions
             facts |= await stored_facts(connection, questions)
+            found = await decide(connection, maps, questions - facts.keys())
+            decided |= found
+            facts |= found
     return read, errors
 
 

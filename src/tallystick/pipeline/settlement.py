@@ -27,6 +27,7 @@ from tallystick.errors import (
 from tallystick.events.spec import BalanceTransactionSeen, Effects, Question
 from tallystick.ledger import chart
 from tallystick.ledger.book import Book, Posted
+from tallystick.pipeline.account_maps import hold_maps, keep
 from tallystick.pipeline.backoff import backoff_s
 from tallystick.pipeline.effects import note_balance_transactions, write_effects
 from tallystick.pipeline.failures import PERMANENT, Trace, record_balance_transaction_attempt
@@ -237,8 +238,11 @@ class Settlement:
 
     async def _post_batch(self, waiting: Waiting, limit: int) -> bool:
         async with self._engine.begin() as connection:
+            await hold_maps(connection)
             rows = (await connection.execute(_DUE, {"wanted": False, "limit": limit})).all()
             found, errors = await read_balance_transactions(connection, rows)
+            if not await keep(connection, [each.decided for each in found.values()]):
+                found, errors = await read_balance_transactions(connection, rows)  # another decided first
             read = {txn: each.effects for txn, each in found.items()}
             for row in rows:
                 if error := errors.get(row.id):  # put off, not in the way of the others

@@ -16,9 +16,11 @@ from tallystick.stripe_gateway.fields import (
     as_mapping,
     currency_field,
     int_field,
+    metadata_of,
     optional_text_field,
     optional_time_field,
     reference,
+    rows_of,
     text_field,
     time_field,
 )
@@ -89,6 +91,9 @@ class CheckoutSession:
     tax: int
     shipping: int
     converted: bool
+    metadata: dict[str, str]
+    lines: tuple[tuple[str | None, str | None, int], ...]
+    """Product, price and amount of each line, less its tax, where all of them were sent along."""
 
     @classmethod
     def read(cls, obj: JsonObject) -> CheckoutSession:
@@ -112,7 +117,22 @@ class CheckoutSession:
             if shipping
             else int_field(totals, "amount_shipping", 0),
             converted=isinstance(obj.get("currency_conversion"), Mapping),
+            metadata=metadata_of(obj),
+            lines=_lines(as_mapping(obj.get("line_items"))),
         )
+
+
+def _lines(listed: JsonObject) -> tuple[tuple[str | None, str | None, int], ...]:
+    """None at all where the list is not whole, or a line takes away: then they are no shares."""
+    rows = rows_of(listed)
+    if listed.get("has_more"):
+        return ()
+    lines = []
+    for row in rows:
+        price = as_mapping(row.get("price"))
+        amount = int_field(row, "amount_total", 0) - int_field(row, "amount_tax", 0)
+        lines.append((reference(price.get("product")), reference(row.get("price")), amount))
+    return tuple(lines) if all(amount >= 0 for *_, amount in lines) else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,8 @@ class BillingCalls(CustomerCalls):
         return {"data": await self._list(_INVOICE_PAYMENTS, {"payment": whose, "expand": expanded})}
 
     async def list_checkout_sessions_of(self, payment_intent: str) -> dict[str, Any]:
-        """The Checkout Sessions of a PaymentIntent, as ``{"data": […]}``, with itself inside."""
-        params = {"payment_intent": payment_intent, "expand": ["data.payment_intent"]}
+        """The Checkout Sessions of a PaymentIntent, as ``{"data": […]}``, with it and their lines inside."""
+        params = {"payment_intent": payment_intent, "expand": ["data.payment_intent", "data.line_items"]}
         return {"data": await self._list(_CHECKOUT_SESSIONS, params)}
 
     async def find_invoice(self, invoice: str) -> dict[str, Any] | None:

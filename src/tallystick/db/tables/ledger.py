@@ -79,6 +79,17 @@ ledger_entries = Table(
     CheckConstraint("amount > 0", name="amount"),
 )
 
+# Which accounts sales go to: every map that was ever in force. See pipeline/account_maps.py.
+account_maps = Table(
+    "account_maps",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    at("since", now=True),
+    CheckConstraint("octet_length(sha256) = 32", name="sha256"),
+)
+
 account_balances = Table(
     "account_balances",
     metadata,

@@ -24,7 +24,7 @@ from tallystick.pipeline.reading import Read, read_balance_transactions, read_ev
 BATCH: Final = 2000
 
 _EVENTS: Final = text("""
-SELECT id, seq, type, status, body, archive_id, archive_position FROM webhook_events
+SELECT id, seq, type, status, created_at, body, archive_id, archive_position FROM webhook_events
  WHERE seq > :after ORDER BY seq LIMIT :limit
 """)
 _BALANCE_TRANSACTIONS: Final = text("""
@@ -33,7 +33,7 @@ SELECT id, status, body FROM balance_transactions
 """)
 
 _EVENTS_BY_ID: Final = text("""
-SELECT id, type, status, body, archive_id, archive_position FROM webhook_events
+SELECT id, type, status, created_at, body, archive_id, archive_position FROM webhook_events
  WHERE id = ANY(CAST(:ids AS text[]))
 """)
 _BALANCE_TRANSACTIONS_BY_ID: Final = text("""
