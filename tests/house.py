@@ -46,13 +46,28 @@ class House:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    async def atclient(self) -> dict[str, int]:
-        """Stripe's balance by currency, pending and available."""
+    async def at_stripe(self, balance_type: str | None = None) -> dict[str, int]:
+        """One of Stripe's balances, the main one if none is named, by currency, pending and available."""
         balance = (await self.client.get("/v1/balance")).json()
+        shown = balance if balance_type is None else balance.get(balance_type, {})
         sums: dict[str, int] = {}
-        for fund in balance["pending"] + balance["available"]:
+        for fund in shown.get("pending", []) + shown.get("available", []):
             sums[fund["currency"]] = sums.get(fund["currency"], 0) + fund["amount"]
         return {currency: amount for currency, amount in sums.items() if amount}
+
+    async def booked(self, *categories: str) -> dict[str, int]:
+        """What Stripe's balance transactions of these reporting categories come to, by currency."""
+        sums: dict[str, int] = {}
+        after: dict[str, str] = {}
+        while True:
+            page = await self.client.get("/v1/balance_transactions", params={"limit": "100", **after})
+            rows = page.json()["data"]
+            for txn in rows:
+                if txn["reporting_category"] in categories:
+                    sums[txn["currency"]] = sums.get(txn["currency"], 0) + txn["amount"]
+            if not page.json()["has_more"]:
+                return {currency: amount for currency, amount in sums.items() if amount}
+            after = {"starting_after": rows[-1]["id"]}
 
     async def ours(self, account: str) -> dict[str, int]:
         """What stands on an account, by currency."""
@@ -107,13 +122,13 @@ class House:
         """Wait until our balance at Stripe is Stripe's, and nothing is left in clearing."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            theirs = await self.atclient()
+            theirs = await self.at_stripe()
             if theirs == await self.ours("assets:stripe:balance") and not await self.ours(
                 "assets:stripe:clearing"
             ):
                 return
             await asyncio.sleep(0.05)
-        assert await self.ours("assets:stripe:balance") == await self.atclient()
+        assert await self.ours("assets:stripe:balance") == await self.at_stripe()
         assert await self.ours("assets:stripe:clearing") == {}
 
 

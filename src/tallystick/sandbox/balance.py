@@ -134,11 +134,11 @@ def enter(
         "type": kind,
     }
     call.store.put(txn)
-    move(call, settlement, status, txn["net"])
+    move(call, txn, status, txn["net"])
     if status == "pending":
         if not call.sandbox.timers.has(RELEASE, str(available_on)):
             call.sandbox.timers.add(RELEASE, str(available_on), available_on)
-    else:
+    elif balance_type == "payments":
         arm_payout(call, settlement)
     return txn
 
@@ -154,10 +154,11 @@ def fee_detail(fee: int, code: str, description: str = "Stripe processing fees")
     }
 
 
-def move(call: Call, code: str, status: str, amount: int) -> None:
-    """Move the kept sums by ``amount``; undone with the request."""
-    call.sandbox.add_to_balance(code, status, amount)
-    call.store.on_rollback(lambda: call.sandbox.add_to_balance(code, status, -amount))
+def move(call: Call, txn: Obj, status: str, amount: int) -> None:
+    """Move the kept sums of the balance that ``txn`` is in, by ``amount``; undone with the request."""
+    code, kind = txn["currency"], txn["balance_type"]
+    call.sandbox.add_to_balance(code, status, amount, kind)
+    call.store.on_rollback(lambda: call.sandbox.add_to_balance(code, status, -amount, kind))
 
 
 def within(value: int, bounds: dict[str, int]) -> bool:
@@ -200,8 +201,8 @@ def release(call: Call, day: str) -> None:
         if txn["status"] == "pending":
             released.add(txn["currency"])
             call.store.change(txn, status="available")
-            move(call, txn["currency"], "pending", -txn["net"])
-            move(call, txn["currency"], "available", txn["net"])
+            move(call, txn, "pending", -txn["net"])
+            move(call, txn, "available", txn["net"])
     if released:
         call.emit("balance.available", shown(call))
     for code in sorted(released):
@@ -214,21 +215,32 @@ ACTIONS: Final = {RELEASE: release}
 def shown(call: Call) -> Obj:
     """The balance object."""
     default = call.sandbox.settings.default_currency
-    held = call.sandbox.balances
-    codes = [default, *sorted(code for code in held if code != default)]
+    others = call.sandbox.other_balances
 
-    def amounts(status: str) -> list[Obj]:
+    def amounts(held: dict[str, dict[str, int]], status: str) -> list[Obj]:
+        codes = [default, *sorted(code for code in held if code != default)]
         rows = [(code, held.get(code, {}).get(status, 0)) for code in codes]
         return [
             {"amount": amount, "currency": code, "source_types": {"card": amount}} for code, amount in rows
         ]
 
-    return {
+    balance: Obj = {
         "object": "balance",
-        "available": amounts("available"),
+        "available": amounts(call.sandbox.balances, "available"),
         "livemode": False,
-        "pending": amounts("pending"),
+        "pending": amounts(call.sandbox.balances, "pending"),
     }
+    for name, statuses in _OTHER_BALANCES.items():
+        if name in others:
+            balance[name] = {status: amounts(others[name], status) for status in statuses}
+    return balance
+
+
+_OTHER_BALANCES: Final = {
+    "issuing": ("available",),
+    "refund_and_dispute_prefunding": ("available", "pending"),
+}
+"""Balances that the balance object shows beside the main one, by ``balance_type``."""
 
 
 # Calls

@@ -6,6 +6,7 @@ transactions: a transaction that is made to disagree with its charge moves the b
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from tallystick import money
@@ -147,22 +148,39 @@ def add_movement(control: Control) -> Obj:
     """Book a balance transaction of any ``type``: ``amount``, ``fee``, ``currency``, ``source``, ….
 
     ``available``: at once, which is the default; ``reporting_category`` follows from the type if not given.
+    ``fee_details``: the lines of the fee as ``{"type": …, "amount": …}``, in place of one of Stripe's own.
     """
     call, body = control.call(), control.body
     days = 0 if body.get("available", True) else control.sandbox.settings.available_after_days
     source = body.get("source")
-    return balance.enter(
+    code = _currency(control)
+    lines = [
+        {**balance.fee_detail(_whole(line, "amount"), code), "type": _text(line, "type")}
+        for line in _lines(control, "fee_details")
+    ]
+    txn = balance.enter(
         call,
         _text(control, "type", "adjustment"),
         _whole(control, "amount"),
-        _currency(control),
+        code,
         source=None if source is None else str(source),
-        fee=_whole(control, "fee", 0),
+        fee=sum(line["amount"] for line in lines) if lines else _whole(control, "fee", 0),
         available_on=balance.available_on(call.now, days),
         description=body.get("description"),
         category=body.get("reporting_category"),
         balance_type=_text(control, "balance_type", "payments"),
     )
+    if lines:
+        call.store.change(txn, fee_details=lines)
+    return txn
+
+
+def _lines(control: Control, name: str) -> list[Control]:
+    """The objects of a list in the body, each to be read as a body."""
+    given = control.body.get(name, [])
+    if not isinstance(given, list) or not all(isinstance(item, dict) for item in given):
+        raise StripeError(400, f"{name} must be a list of objects.")
+    return [replace(control, body=item) for item in given]
 
 
 def change_movement(control: Control) -> Obj:
@@ -174,8 +192,8 @@ def change_movement(control: Control) -> Obj:
     txn = call.find("balance_transaction")
     amount, fee = _whole(control, "amount", txn["amount"]), _whole(control, "fee", txn["fee"])
     code = _currency(control) if "currency" in control.body else txn["currency"]
-    balance.move(call, txn["currency"], txn["status"], -txn["net"])
-    balance.move(call, code, txn["status"], amount - fee)
+    balance.move(call, txn, txn["status"], -txn["net"])
+    balance.move(call, {**txn, "currency": code}, txn["status"], amount - fee)
     details = [{**detail, "amount": fee, "currency": code} for detail in txn["fee_details"][:1]]
     values: Obj = {"amount": amount, "fee": fee, "net": amount - fee, "currency": code}
     if fee != txn["fee"] or code != txn["currency"]:

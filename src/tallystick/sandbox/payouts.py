@@ -135,7 +135,8 @@ def _unpaid(call: Call, code: str) -> list[str]:
     return [
         txn["id"]
         for txn in table.rows.values()
-        if txn["currency"] == code and txn["status"] == "available" and "payout" not in call.store.hidden(txn)
+        if (txn["currency"], txn["status"], txn["balance_type"]) == (code, "available", "payments")
+        and "payout" not in call.store.hidden(txn)
     ]
 
 

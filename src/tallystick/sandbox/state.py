@@ -84,6 +84,8 @@ class Sandbox(StoredRelations):
         self._room_due = False
         self.balances: dict[str, dict[str, int]] = {}
         """Pending and available minor units by currency, always Σ net of the balance transactions."""
+        self.other_balances: dict[str, dict[str, dict[str, int]]] = {}
+        """The same of Stripe's other balances, by their type."""
 
     def _first_settings(self) -> Settings:
         given = {
@@ -141,7 +143,7 @@ class Sandbox(StoredRelations):
 
     def _add_up(self) -> None:
         for txn in self.store.tables["balance_transaction"].rows.values():
-            self.add_to_balance(txn["currency"], txn["status"], txn["net"])
+            self.add_to_balance(txn["currency"], txn["status"], txn["net"], txn["balance_type"])
 
     async def stop(self) -> None:
         """Stop; what is pending goes on after the next start, if the state is kept."""
@@ -176,6 +178,7 @@ class Sandbox(StoredRelations):
         self.faults.remove()
         self.restricted_keys.clear()
         self.balances.clear()
+        self.other_balances.clear()
         self.clock.ahead = 0.0
         self.ids.resume(0)
         self._settings.now = self._first_settings()
@@ -198,9 +201,11 @@ class Sandbox(StoredRelations):
             logger.exception("The timer %s of %s failed and is given up.", timer.action, timer.target)
         self.store.commit()
 
-    def add_to_balance(self, currency: str, status: str, amount: int) -> None:
+    def add_to_balance(self, currency: str, status: str, amount: int, balance_type: str) -> None:
         """Move a balance by ``amount`` minor units; ``status`` is pending or available."""
-        self.balances.setdefault(currency, {"pending": 0, "available": 0})[status] += amount
+        payments = balance_type == "payments"
+        balances = self.balances if payments else self.other_balances.setdefault(balance_type, {})
+        balances.setdefault(currency, {"pending": 0, "available": 0})[status] += amount
 
 
 @dataclass(slots=True)

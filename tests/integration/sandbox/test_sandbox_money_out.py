@@ -276,3 +276,29 @@ async def test_a_bank_transfer_pays_in_two_parts(sdk: Sdk, raw: Raw) -> None:
         "payment_intent.partially_funded",
         "payment_intent.succeeded",
     ]
+
+
+async def test_stripes_other_balances_are_kept_apart(sdk: Sdk, raw: Raw) -> None:
+    """Money on the issuing balance cannot be paid out, and shows where Stripe shows it."""
+    movement = {"type": "topup", "amount": 500, "currency": "usd"}
+    await raw.control("POST", "balance_transactions", {**movement, "balance_type": "issuing"})
+    later = {**movement, "amount": 300, "balance_type": "refund_and_dispute_prefunding", "available": False}
+    await raw.control("POST", "balance_transactions", later)
+    balance = await sdk("balance.retrieve")
+    assert [fund.amount for fund in balance.available + balance.pending] == [0, 0]
+    assert balance.issuing.available[0].amount == 500
+    prefunding = balance.refund_and_dispute_prefunding
+    assert (prefunding.available[0].amount, prefunding.pending[0].amount) == (0, 300)
+    with pytest.raises(stripe.InvalidRequestError):
+        await sdk("payouts.create", {"amount": 100, "currency": "usd"})
+
+
+async def test_a_movement_can_have_a_fee_in_several_lines(sdk: Sdk, raw: Raw) -> None:
+    lines = [{"type": "stripe_fee", "amount": 30}, {"type": "tax", "amount": 6}]
+    await raw.control("POST", "balance_transactions", {"type": "topup", "amount": 500, "fee_details": lines})
+    [txn] = (await sdk("balance_transactions.list")).data
+    assert (txn.fee, txn.net) == (36, 464)
+    assert [(line.type, line.amount) for line in txn.fee_details] == [("stripe_fee", 30), ("tax", 6)]
+    wrong = b'{"type": "topup", "amount": 1, "fee_details": [7]}'
+    kind = {"Content-Type": "application/json"}
+    assert (await raw("POST", "/_control/balance_transactions", wrong, headers=kind))[0] == 400
