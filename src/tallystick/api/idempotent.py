@@ -17,7 +17,7 @@ from tallystick.api.leases import Leases
 from tallystick.api.problems import MEDIA_TYPE, problem
 from tallystick.api.routing import api_key, request_id
 from tallystick.app import App
-from tallystick.errors import TallystickError
+from tallystick.errors import InvalidIdempotencyKeyError, TallystickError
 from tallystick.idempotency import (
     Claim,
     KeyedRequest,
@@ -132,12 +132,14 @@ class Once:
 
 
 def _keyed(request: Request, body: BaseModel) -> KeyedRequest | None:
-    key = request.headers.get("idempotency-key")
-    if key is None:
+    keys = request.headers.getlist("idempotency-key")
+    if not keys:
         return None
+    if len(keys) > 1:
+        raise InvalidIdempotencyKeyError("Send one Idempotency-Key.", param="Idempotency-Key")
     # not orjson: it refuses integers past 64 bits, which the command is about to refuse in words
     canonical = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True).encode()
-    return keyed_request(api_key(request).id, key, request.method, request.url.path, canonical)
+    return keyed_request(api_key(request).id, keys[0], request.method, request.url.path, canonical)
 
 
 def _response(answer: StoredAnswer, *, replayed: bool = False) -> Response:

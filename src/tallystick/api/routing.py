@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from fastapi import APIRouter, Security
+from fastapi import APIRouter, Security, params
+from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
@@ -45,12 +46,14 @@ def guarded_router(gate: Gate, tag: str) -> APIRouter:
         def get_route_handler(self) -> Handler:
             answer = super().get_route_handler()
             scope = Scope((self.openapi_extra or {})[SCOPE])
+            known = _query_of(self)
 
             async def guarded(request: Request) -> Response:
                 try:
                     key = await gate.admit(request.headers.get("authorization"), scope)
                     request.state.api_key = key
                     await _count(request, gate, key)
+                    _check_query(request, known)
                     await _read_body(request)
                     return await answer(request)
                 except Exception as error:
@@ -83,6 +86,21 @@ def request_id(request: Request) -> str:
 def json_answer(model: BaseModel, status: int = 200) -> Response:
     """A model as the answer; FastAPI does not validate it a second time."""
     return Response(model.model_dump_json(by_alias=True), status_code=status, media_type="application/json")
+
+
+def _query_of(route: APIRoute) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The names that a route knows in its query, and what those begin with that it reads by itself."""
+    declared = get_flat_params(route.dependant)
+    names = frozenset(each.alias for each in declared if isinstance(each.field_info, params.Query))
+    return names, tuple(each["name"] for each in (route.openapi_extra or {}).get("parameters", ()))
+
+
+def _check_query(request: Request, known: tuple[frozenset[str], tuple[str, ...]]) -> None:
+    """A misspelt filter would show everything: raises InvalidRequestError for a name that means nothing."""
+    names, beginnings = known
+    for name in request.query_params:
+        if name not in names and not name.startswith(beginnings):
+            raise InvalidRequestError("There is no such parameter of this request.", param=name[:100])
 
 
 async def _count(request: Request, gate: Gate, key: ApiKey) -> None:

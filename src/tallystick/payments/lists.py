@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tallystick.db.cursors import cursor_at, read_cursor
 from tallystick.db.tables import payments
+from tallystick.errors import InvalidRequestError
 
 T = TypeVar("T")
 _ID: Final = re.compile(r"[!-~]{1,300}", re.ASCII)
@@ -66,12 +67,15 @@ async def page_of(
     at, row_id = table.c.created_at, table.c.id
     wanted = wanted.where(*created.conditions(at)).order_by(at.desc(), row_id.desc()).limit(limit + 1)
     if cursor is not None:
-        wanted = wanted.where(tuple_(at, row_id) < tuple_(*read_cursor(cursor)))
+        moment, named = read_cursor(cursor)
+        kind, _, last_id = named.partition(":")
+        if kind != table.name:
+            raise InvalidRequestError("The cursor is of another list.", param="cursor")
+        wanted = wanted.where(tuple_(at, row_id) < tuple_(moment, last_id))
     rows = (await connection.execute(wanted)).all()
     last = rows[limit - 1] if len(rows) > limit else None
-    return Page(
-        [read(row) for row in rows[:limit]], cursor_at(last.created_at, last.id) if last is not None else None
-    )
+    following = None if last is None else cursor_at(last.created_at, f"{table.name}:{last.id}")
+    return Page([read(row) for row in rows[:limit]], following)
 
 
 def ids_of_payment(payment_id: str) -> list[Any]:

@@ -387,3 +387,10 @@ async def test_only_who_holds_the_lock_keeps_an_answer(face: Face) -> None:
     await finish(face.app.engine, second, StoredAnswer(201, b"second"))
     await finish(face.app.engine, taken, StoredAnswer(201, b"taken"))
     assert await enter(face.app.engine, request, wait_s=0, lease_s=60) == StoredAnswer(201, b"taken")
+
+
+async def test_two_keys_on_one_request_are_refused(face: Face) -> None:
+    headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    answer = await face.http.post("/payments", json=ORDER, headers=headers)
+    assert_problem(answer, 400, "invalid_idempotency_key", "Idempotency-Key")
+    assert (await face.rows())["payments"] == 0

@@ -118,8 +118,26 @@ async def test_a_refund_whose_metadata_changes(face: Face) -> None:
         ({"metadata[a][b]": "x"}, "metadata"),
         ({"cursor": "x"}, "cursor"),
         ({"limit": "0"}, "limit"),
+        ({"custommer": "cus_1"}, "custommer"),
+        ({"created[since]": "2026-01-01T00:00:00Z"}, "created[since]"),
     ],
 )
 async def test_filters_at_fault_are_named(face: Face, query: dict[str, str], param: str) -> None:
     problem = assert_problem(await face.http.get("/payments", params=query), 400, "invalid_request")
     assert problem["param"] == param
+
+
+async def test_a_cursor_leads_on_in_the_list_that_gave_it_alone(face: Face) -> None:
+    for _ in range(2):
+        await face.pay()
+    cursor = (await face.http.get("/payments", params={"limit": 1})).json()["next_cursor"]
+    for path in ("/refunds", "/disputes", "/customers"):
+        answer = await face.http.get(path, params={"cursor": cursor})
+        assert assert_problem(answer, 400, "invalid_request")["param"] == "cursor"
+
+
+async def test_a_command_takes_nothing_from_its_query(face: Face) -> None:
+    order = {"amount": 1000, "currency": "usd"}
+    answer = await face.http.post("/payments", params={"amount": "1"}, json=order)
+    assert assert_problem(answer, 400, "invalid_request")["param"] == "amount"
+    assert (await face.rows())["payments"] == 0
