@@ -17,7 +17,7 @@ from typing import Final
 
 import uvloop
 
-from bench import events, growth, ledger, payments, pipeline
+from bench import events, growth, ledger, ledger_reading, payments, pipeline
 from bench.machine import Machine
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
 
@@ -27,6 +27,7 @@ AREAS: Final[dict[str, Callable[[Machine], Coroutine[None, None, None]]]] = {
     "payments": payments.run,
     "growth": growth.run,
     "ledger": ledger.run,
+    "reading": ledger_reading.run,
 }
 """What can be measured, each over databases of its own."""
 

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tallystick.db.cursors import cursor_at, read_cursor
 from tallystick.errors import InvalidRequestError, NotFoundError
 from tallystick.ledger.chart import AccountType
-from tallystick.ledger.sums import ALL_DATES, SEALED, occurred
+from tallystick.ledger.sums import ALL_DATES, IN_SPAN, SEALED, UNSEALED, occurred
 
 EVER: Final = datetime(9999, 12, 31, tzinfo=UTC)
 """Later than anything; what is dated in the future counts too."""
@@ -77,9 +77,11 @@ WITH {SEALED}, wanted AS MATERIALIZED (
          WITH ORDINALITY AS w(account_id, at, n)
 ), late AS MATERIALIZED (
   -- not sealed yet
-  SELECT e.account_id, {occurred(ALL_DATES)} AS at, {_SIDES}
-    FROM sealed s, ledger_transactions t JOIN ledger_entries e ON e.transaction_id = t.id
-   WHERE t.id > s.last_id AND e.account_id = ANY(CAST(:accounts AS int[]))
+  SELECT e.account_id, t.at, e.debits, e.credits
+    FROM sealed s CROSS JOIN LATERAL {UNSEALED} AS t
+   CROSS JOIN LATERAL (
+     SELECT e.account_id, {_SIDES} FROM ledger_entries e
+      WHERE e.transaction_id = t.id AND e.account_id = ANY(CAST(:accounts AS int[])) OFFSET 0) AS e
   UNION ALL
   -- at the time by the dates that are not sealed, and back from where the sums have them
   SELECT e.account_id, m.at, m.sign * e.debits, m.sign * e.credits
@@ -101,15 +103,10 @@ WITH {SEALED}, wanted AS MATERIALIZED (
     FROM wanted w JOIN entry_spans u ON u.account_id = w.account_id
    WHERE u.hour = w.hour AND u.last_at <= w.at
   UNION ALL
-  SELECT w.n, l.debits, l.credits
+  SELECT w.n, {_SIDES}
     FROM wanted w JOIN entry_spans u ON u.account_id = w.account_id CROSS JOIN sealed s
-   CROSS JOIN LATERAL (
-     SELECT {_SIDES}, {occurred("s.last_date_id")} AS at
-       FROM ledger_entries e JOIN ledger_transactions t ON t.id = e.transaction_id
-      WHERE e.transaction_id BETWEEN u.first_id AND u.last_id AND e.account_id = u.account_id
-        AND t.id BETWEEN u.first_id AND u.last_id
-     OFFSET 0) AS l
-   WHERE u.hour = w.hour AND u.first_at <= w.at AND u.last_at > w.at AND l.at BETWEEN w.hour AND w.at
+   CROSS JOIN LATERAL {IN_SPAN} AS e
+   WHERE u.hour = w.hour AND u.first_at <= w.at AND u.last_at > w.at AND e.at BETWEEN w.hour AND w.at
   UNION ALL
   SELECT w.n, l.debits, l.credits
     FROM wanted w JOIN late l ON l.account_id = w.account_id WHERE l.at <= w.at

@@ -19,7 +19,7 @@ from tallystick.db.cursors import cursor_at, read_cursor
 from tallystick.errors import InvalidRequestError, NotFoundError
 from tallystick.ledger.balances import BEGINNING, EVER, TICK, before
 from tallystick.ledger.entries import direction_word
-from tallystick.ledger.sums import ALL_DATES, SEALED, occurred
+from tallystick.ledger.sums import ALL_DATES, SEALED, UNSEALED, occurred
 
 _NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _AFTER_ALL: Final = 10**18
@@ -72,8 +72,8 @@ WITH {SEALED}, found AS (
      AND u.first_at >= date_trunc('hour', CAST(:since AS timestamptz), 'UTC')
      AND l.at >= u.hour AND l.at < u.hour + interval '1 hour'
   UNION ALL
-  SELECT t.id, {occurred(ALL_DATES)} FROM sealed s, ledger_transactions t
-   WHERE t.id > s.last_id {kind.format("t")}
+  SELECT t.id, t.at FROM sealed s CROSS JOIN LATERAL {UNSEALED} AS t
+   WHERE true {kind.format("t")}
   UNION ALL
   SELECT t.id, {occurred(ALL_DATES)} FROM redated r JOIN ledger_transactions t ON t.id = r.id
    WHERE true {kind.format("t")}

@@ -134,7 +134,7 @@ _IS_SEALED: Final = text("SELECT EXISTS (SELECT FROM ledger_seals WHERE hash = :
 
 _LAG: Final = text("""
 SELECT now() - posted_at FROM ledger_transactions
- WHERE id > (SELECT coalesce(max(last_id), 0) FROM ledger_seals) ORDER BY id LIMIT 1
+ WHERE id > coalesce((SELECT last_id FROM ledger_seals ORDER BY id DESC LIMIT 1), 0) ORDER BY id LIMIT 1
 """)
 
 _LIST: Final = text("""

@@ -20,7 +20,7 @@ from tallystick.errors import InvalidRequestError
 from tallystick.ledger.balances import BEGINNING, EVER, TICK, Account, before, find_account, sums_at
 from tallystick.ledger.chart import AccountType
 from tallystick.ledger.entries import direction_word
-from tallystick.ledger.sums import ALL_DATES, SEALED, occurred
+from tallystick.ledger.sums import ALL_DATES, IN_SPAN, SEALED, UNSEALED, occurred
 
 _NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _MORE_SPANS: Final = 8
@@ -41,21 +41,16 @@ SELECT coalesce(min(last_at) FILTER (WHERE filled >= CAST(:lines AS bigint)),
 
 _LINES: Final = text(f"""
 WITH {SEALED}, found AS (
-  SELECT l.*
-    FROM sealed s, entry_spans u
-   CROSS JOIN LATERAL (
-     SELECT t.id, {occurred("s.last_date_id")} AS at, e.position, e.direction, e.amount
-       FROM ledger_entries e JOIN ledger_transactions t ON t.id = e.transaction_id
-      WHERE e.transaction_id BETWEEN u.first_id AND u.last_id AND e.account_id = u.account_id
-        AND t.id BETWEEN u.first_id AND u.last_id AND t.id NOT IN (SELECT r.id FROM redated r)
-     OFFSET 0) AS l
+  SELECT e.*
+    FROM sealed s, entry_spans u CROSS JOIN LATERAL {IN_SPAN} AS e
    WHERE u.account_id = :account AND u.first_at <= :until AND u.last_at >= :since AND u.entries > 0
      AND u.last_at < date_trunc('hour', CAST(:until AS timestamptz), 'UTC') + interval '1 hour'
-     AND l.at >= u.hour AND l.at < u.hour + interval '1 hour'
+     AND e.at >= u.hour AND e.at < u.hour + interval '1 hour' AND e.id NOT IN (SELECT r.id FROM redated r)
   UNION ALL
-  SELECT t.id, {occurred(ALL_DATES)}, e.position, e.direction, e.amount
-    FROM sealed s, ledger_transactions t JOIN ledger_entries e ON e.transaction_id = t.id
-   WHERE t.id > s.last_id AND e.account_id = :account
+  SELECT t.id, t.at, e.position, e.direction, e.amount
+    FROM sealed s CROSS JOIN LATERAL {UNSEALED} AS t
+   CROSS JOIN LATERAL (
+     SELECT * FROM ledger_entries WHERE transaction_id = t.id AND account_id = :account OFFSET 0) AS e
   UNION ALL
   SELECT t.id, {occurred(ALL_DATES)}, e.position, e.direction, e.amount
     FROM redated r JOIN ledger_transactions t ON t.id = r.id JOIN ledger_entries e ON e.transaction_id = r.id

@@ -30,13 +30,34 @@ def occurred(upto: str) -> str:
 SEALED: Final = """
 sealed AS MATERIALIZED (
   SELECT coalesce(max(last_id), 0) AS last_id, coalesce(max(last_date_id), 0) AS last_date_id
-    FROM ledger_seals
+    FROM (SELECT last_id, last_date_id FROM ledger_seals ORDER BY id DESC LIMIT 1) AS head
 ), redated AS MATERIALIZED (
   -- sealed, but with a date that is not: the sums and spans have them at another time
-  SELECT DISTINCT d.transaction_id AS id FROM effect_dates d, sealed s
-   WHERE d.id > s.last_date_id AND d.transaction_id <= s.last_id
+  SELECT DISTINCT d.transaction_id AS id
+    FROM sealed s CROSS JOIN LATERAL (
+      SELECT * FROM effect_dates WHERE id > s.last_date_id ORDER BY id OFFSET 0) AS d
+   WHERE d.transaction_id <= s.last_id
 )"""
 """Two common table expressions: how far the sums and spans reach, and what they have at another time."""
+
+UNSEALED: Final = f"""
+(SELECT t.id, t.kind, {occurred(ALL_DATES)} AS at FROM ledger_transactions t
+  WHERE t.id > s.last_id ORDER BY t.id OFFSET 0)"""
+"""What is not sealed yet, of a lateral join behind ``sealed AS s``.
+
+Here and elsewhere OFFSET 0 and the order keep PostgreSQL on the primary key: it cannot know how few rows are
+meant, and would read whole tables to be safe.
+"""
+
+IN_SPAN: Final = f"""
+(SELECT t.id, t.at, e.position, e.direction, e.amount
+   FROM (SELECT * FROM ledger_entries
+          WHERE transaction_id BETWEEN u.first_id AND u.last_id AND account_id = u.account_id
+          ORDER BY transaction_id OFFSET 0) AS e
+  CROSS JOIN LATERAL (
+    SELECT t.id, {occurred("s.last_date_id")} AS at FROM ledger_transactions t
+     WHERE t.id = e.transaction_id OFFSET 0) AS t)"""
+"""The account's entries in a span and around it, of a lateral join behind ``sealed AS s``, spans ``AS u``."""
 
 _RUN: Final = "(m.id >> 8)"
 """The run of 256 ids that a transaction is in."""

@@ -83,7 +83,8 @@ _SUMS: Final = """
 WITH tail AS (
   SELECT account_id, sum(amount) FILTER (WHERE direction = 1) AS debits,
          sum(amount) FILTER (WHERE direction = -1) AS credits
-    FROM ledger_entries WHERE transaction_id > (SELECT coalesce(max(last_id), 0) FROM ledger_seals)
+    FROM ledger_entries
+   WHERE transaction_id > coalesce((SELECT last_id FROM ledger_seals ORDER BY id DESC LIMIT 1), 0)
    GROUP BY account_id
 ), sums AS (
   SELECT account_id, sum(debits) AS debits, sum(credits) AS credits
