@@ -17,7 +17,7 @@ from tallystick.cli.replay import replay
 from tallystick.cli.times import Moment
 from tallystick.pipeline.audit import list_replays
 from tallystick.pipeline.dead_letters import discards_of
-from tallystick.pipeline.events import get_event, list_events
+from tallystick.pipeline.events import StoredEvent, get_event, list_events
 from tallystick.pipeline.preview import preview
 from tallystick.pipeline.selection import EventStatus, Selection
 
@@ -57,8 +57,15 @@ def list_(
     )
 
     async def work(engine: AsyncEngine) -> bodies.EventPage:
+        found: list[StoredEvent] = []
+        place = cursor
         async with engine.connect() as connection:
-            return bodies.event_page(*await list_events(connection, selection, limit=limit, cursor=cursor))
+            while len(found) < limit:  # a page can have fewer, where what fits is rare
+                more, place = await list_events(connection, selection, limit=limit - len(found), cursor=place)
+                found += more
+                if place is None:
+                    break
+        return bodies.event_page(found, place)
 
     page = with_engine(work)
     if as_json:

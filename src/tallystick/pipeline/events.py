@@ -35,6 +35,15 @@ SELECT {_COLUMNS} FROM webhook_events e {_LAST_ATTEMPT}
 # Behind a cursor by the row it names, so that a listing goes on where it stopped whatever came meanwhile.
 _BEHIND: Final = " AND e.seq < (SELECT c.seq FROM webhook_events c WHERE c.id = :behind)"
 
+SPAN: Final = 50_000
+"""Rows that a page looks through at most, where no index knows which ones fit."""
+_END_OF_SPAN: Final = """
+SELECT e.id, e.seq, e.received_at FROM webhook_events e
+ WHERE true{behind} ORDER BY e.seq DESC OFFSET :rows LIMIT 1
+"""
+_FEW: Final = frozenset({EventStatus.PENDING, EventStatus.DEAD})
+"""What has an index of its own, since it is never most of the inbox."""
+
 _ONE: Final = text(f"SELECT {_COLUMNS} FROM webhook_events e {_LAST_ATTEMPT} WHERE e.id = :id")
 
 _ATTEMPTS: Final = text("""
@@ -93,16 +102,28 @@ async def list_events(
 ) -> tuple[list[StoredEvent], str | None]:
     """Up to ``limit`` events, the latest to arrive first, and the cursor of the next page.
 
-    Raises InvalidRequestError when the cursor is none of ours.
+    What fits may be rare: a page looks through ``SPAN`` events at most, so it can have fewer than ``limit``,
+    even none, and a next page all the same. Raises InvalidRequestError when the cursor is none of ours.
     """
     where, parameters = selection.where()
-    if cursor is not None:
-        where += _BEHIND
-        parameters["behind"] = read_cursor(cursor)[1]
+    behind, place = ("", {}) if cursor is None else (_BEHIND, {"behind": read_cursor(cursor)[1]})
+    end = None
+    if not _finds_at_once(selection):
+        query = text(_END_OF_SPAN.format(behind=behind))
+        end = (await connection.execute(query, {**place, "rows": SPAN - 1})).first()
+    if end is not None:
+        where, parameters["end"] = f"{where} AND e.seq >= :end", end.seq
+    where, parameters = where + behind, {**parameters, **place}
     rows = await connection.execute(text(_LIST.format(where=where)), {**parameters, "limit": limit + 1})
     found = [_event(row) for row in rows]
-    last = found[limit - 1] if len(found) > limit else None
+    last = found[limit - 1] if len(found) > limit else end
     return found[:limit], cursor_at(last.received_at, last.id) if last else None
+
+
+def _finds_at_once(selection: Selection) -> bool:
+    """Whether a page is found without looking through what does not fit."""
+    few = bool(selection.statuses) and _FEW.issuperset(selection.statuses)
+    return selection.everything or bool(selection.ids) or few
 
 
 async def get_event(connection: AsyncConnection, event_id: str) -> EventInFull:
