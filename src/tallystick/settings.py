@@ -163,7 +163,9 @@ class Settings(BaseModel):
     webhooks_disable_after_s: float = Field(
         432_000.0, gt=0, description="Failing for so long without a success disables an endpoint"
     )
-    webhooks_retention_days: int = Field(30, ge=1, description="How long the delivery log is kept")
+    webhooks_retention_days: int = Field(
+        30, ge=1, description="How long notices and their deliveries are kept"
+    )
     smtp_url: SecretStr = Field(
         SecretStr(""), description="SMTP server for notices by e-mail, e.g. smtps://user:password@host"
     )

@@ -193,7 +193,8 @@ class Worker:
         """
         settings = self._app.settings
         try:
-            room = _ROOM_IN_QUEUE * settings.batch_size - await self._app.queue.waiting()
+            most = min(_ROOM_IN_QUEUE * settings.batch_size, settings.queue_length // 2)
+            room = most - await self._app.queue.waiting()
         except QueueUnavailableError:
             events = await self._due(settings.batch_size)
             if events:

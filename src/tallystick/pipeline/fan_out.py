@@ -1,4 +1,4 @@
-"""From a staged notice to a delivery for each endpoint that wants it; and the end of what is over.
+"""From a staged notice to a delivery for each endpoint that wants it; and the end of what waits in vain.
 
 Fan-out is done by one worker at a time, in the order in which notices became visible, so that of one
 payment's notices the earlier delivery has the lower id. The row in ``outbox_new`` goes in the transaction
@@ -7,16 +7,12 @@ that writes the deliveries: a notice is fanned out once, whatever dies when.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from tallystick.db.session import autocommit
-
 BATCH: Final = 2000
-_PRUNE_BATCH: Final = 5000
 _LOCK_KEY: Final = 7_203_486_115_904_421
 """Any number that nobody else takes."""
 
@@ -52,14 +48,6 @@ UPDATE notice_deliveries SET status = 'failed', finished_at = now(), error_code 
  )
 """)
 
-# Only the oldest rows are looked at: no index is needed, and no scan of the table.
-_PRUNE: Final = text("""
-DELETE FROM notice_deliveries WHERE id IN (
-  SELECT id FROM (SELECT id, status, finished_at FROM notice_deliveries ORDER BY id LIMIT :limit) oldest
-   WHERE status <> 'pending' AND finished_at < now() - CAST(:age AS interval)
-)
-""")
-
 
 async def fan_out(engine: AsyncEngine) -> int:
     """Write the deliveries of notices that are new, up to BATCH; how many there were.
@@ -75,15 +63,3 @@ async def fan_out(engine: AsyncEngine) -> int:
 async def retire(connection: AsyncConnection) -> int:
     """End what waits for endpoints that are not sent to; how many deliveries that were."""
     return (await connection.execute(_RETIRE, {"limit": BATCH})).rowcount
-
-
-async def prune(engine: AsyncEngine, age: timedelta) -> None:
-    """Remove finished deliveries of that age, with their attempts.
-
-    The notices themselves stay: their keys say that they were sent, so that no replay sends them again.
-    """
-    while True:
-        async with autocommit(engine) as connection:
-            removed = (await connection.execute(_PRUNE, {"age": age, "limit": _PRUNE_BATCH})).rowcount
-        if removed < _PRUNE_BATCH:
-            return

@@ -41,6 +41,13 @@ outbox_new = Table(
     Column("notice_id", BigInteger, primary_key=True, autoincrement=False),
 )
 
+# One row: the notices up to here have been emptied, those with deliveries apart. See pipeline/retention.py.
+outbox_emptied = Table(
+    "outbox_emptied",
+    metadata,
+    Column("through_id", BigInteger, primary_key=True, autoincrement=False),
+)
+
 # Where notices go: the merchant's own endpoints, and the one row of channel email that the settings make.
 notice_endpoints = Table(
     "notice_endpoints",
