@@ -182,10 +182,8 @@ class Capture:
             payment=payment,
             amount=self.amount,
             currency=self.currency,
-            occurred_at=occurred_at,
-            source=source,
-            payment_id=self.payment_id,
             sale_key=f"charge:{self.charge}:sale" if self.bank_transfer else f"payment:{payment}:sale",
+            about={"occurred_at": occurred_at, "source": source, "payment_id": self.payment_id},
             whole=not self.bank_transfer,
             metadata=self.metadata,
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from operator import add, attrgetter
 from typing import Any, Final
 
 from tallystick.errors import PayloadError
@@ -60,10 +61,9 @@ class Event:
     def read(cls, body: JsonObject) -> Event:
         """From the event's JSON; raises PayloadError when it is not a snapshot event with an object."""
         data = body.get("data")
-        obj = data.get("object") if isinstance(data, Mapping) else None
-        if not isinstance(obj, Mapping):
+        if not isinstance(data, Mapping) or not isinstance(obj := data.get("object"), Mapping):
             raise PayloadError("The event carries no data.object.", param="data.object")
-        previous = data.get("previous_attributes") if isinstance(data, Mapping) else None
+        previous = data.get("previous_attributes")
         return cls.about(
             obj,
             id=str(body.get("id")),
@@ -72,7 +72,7 @@ class Event:
             api_version=optional_text_field(body, "api_version"),
             # its name until 2017
             account=reference(body.get("account")) or reference(body.get("user_id")),
-            previous=previous if isinstance(previous, Mapping) else None,
+            previous=previous if previous and isinstance(previous, Mapping) else None,
         )
 
     @classmethod
@@ -143,10 +143,11 @@ class Effects:
         return (reports[0].stripe_payment_intent or reports[0].stripe_charge) if reports else None
 
     def __add__(self, other: Effects) -> Effects:
-        return Effects(*(getattr(self, part.name) + getattr(other, part.name) for part in fields(Effects)))
+        return self if other is NO_EFFECTS else Effects(*map(add, _parts(self), _parts(other)))
 
 
 NO_EFFECTS = Effects()
+_parts: Final = attrgetter(*(part.name for part in fields(Effects)))
 Rule = Callable[[Event, Facts], Effects]
 
 

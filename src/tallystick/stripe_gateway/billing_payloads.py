@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from tallystick.stripe_gateway.fields import (
     JsonObject,
-    all_whole,
     as_mapping,
     count_field,
     currency_field,
@@ -19,6 +18,7 @@ from tallystick.stripe_gateway.fields import (
     optional_text_field,
     optional_time_field,
     reference,
+    rows_of,
     text_field,
 )
 
@@ -112,7 +112,7 @@ class Invoice:
             paid_at=optional_time_field(as_mapping(obj.get("status_transitions")), "paid_at"),
             payment=reference(obj.get("payment_intent")) or reference(obj.get("charge")),
             paid_out_of_band=obj.get("paid_out_of_band") is True,
-            payments=all_whole(obj.get("payments"), "payment", "status", "amount_paid", "currency") or (),
+            payments=rows_of(as_mapping(obj.get("payments"))),
             balance_used=obj.get("ending_balance") not in (None, obj.get("starting_balance")),
             metadata=metadata_of(obj),
         )

@@ -106,11 +106,11 @@ def optional_time_field(obj: JsonObject, key: str) -> int | None:
 
 def integer(value: Any) -> int | None:
     """An integer, also where it was written as text or with a fraction of nothing; None for what is none."""
+    if type(value) is int:
+        return value
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         return int(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if type(value) is int else None
+    return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def optional_text_field(obj: JsonObject, key: str) -> str | None:
