@@ -22,6 +22,7 @@ from tallystick.ledger.entries import LedgerTransaction
 from tallystick.pipeline import reading
 from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.lookups import Lookups
+from tallystick.pipeline.rebuild.check import check
 from tallystick.pipeline.settlement import Settlement
 from tallystick.stripe_gateway.client import StripeGateway
 from tallystick.stripe_gateway.fields import JsonObject
@@ -326,6 +327,7 @@ async def test_an_exchange_difference_is_posted_once_the_charge_is_settled(engin
     balances = await book_balances(engine)
     assert balances["equity:fx", "usd"] == balances["equity:fx", "eur"] == 0
     assert balances["expenses:fx_losses" if lost > 0 else "revenue:fx_gains", "usd"] == lost
+    assert (await check(engine)).equal  # what was asked is a stored input
 
 
 async def test_an_exchange_difference_waits_while_stripe_is_away(engine: AsyncEngine) -> None:

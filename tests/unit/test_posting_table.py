@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.unit.test_events import legs, transaction
 
+from tallystick.events import posting_table
 from tallystick.events.balance_transactions import balance_transaction_effects
 from tallystick.events.posting_table import FEE_ACCOUNTS, IN_SUSPENSE, POSTING_TABLE, posting_rule
 from tallystick.ledger.chart import account_type
@@ -168,6 +170,16 @@ def test_the_category_and_the_type_together_come_first() -> None:
     together = posting_rule("dispute", "adjusted_for_overdraft_transaction")
     assert together.account == "liabilities:customer_cash"
     assert posting_rule("dispute", "adjustment").account == "assets:stripe:disputed"
+
+
+def test_a_rows_version_is_recorded_with_what_it_posts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what an older row posted shows as such, and not as damage."""
+    newer = replace(posting_rule("transfer", "transfer"), account="expenses:cost_of_sales", version=2)
+    monkeypatch.setitem(posting_table._RULES, "transfer", newer)
+    for kind, version in (("transfer", 2), ("topup", 1)):
+        body = transaction(type=kind, reporting_category=kind)
+        [made] = balance_transaction_effects(body, {}).transactions
+        assert made.rule_version == version
 
 
 def test_nothing_stands_in_two_rows() -> None:
