@@ -17,7 +17,7 @@ from typing import Final
 
 import uvloop
 
-from bench import events, growth, ledger, ledger_reading, payments, pipeline
+from bench import events, growth, ledger, ledger_reading, payments, pipeline, rebuild
 from bench.machine import Machine
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
 
@@ -28,6 +28,7 @@ AREAS: Final[dict[str, Callable[[Machine], Coroutine[None, None, None]]]] = {
     "growth": growth.run,
     "ledger": ledger.run,
     "reading": ledger_reading.run,
+    "rebuild": rebuild.run,
 }
 """What can be measured, each over databases of its own."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from tests.road import Road, StoryStripe, incoming
 
 from tallystick.db.session import open_engine
 from tallystick.errors import StripeRefusedError
-from tallystick.events import applications
+from tallystick.events import applications, charges
 from tallystick.events.catalog import EVENTS
 from tallystick.events.spec import Effects, Event, Facts
 from tallystick.ledger import chart, entries
@@ -264,44 +265,57 @@ async def test_a_fact_that_is_gone_leaves_its_effects_unanswered(engine: AsyncEn
     assert not {Difference.MISSING, Difference.CHANGED} & found.comparison.counts.keys()
 
 
-def _new_rule(change: Callable[..., Any]) -> Callable[..., Any]:
-    """The rules of charges with another way to post."""
+def new_rule(monkeypatch: pytest.MonkeyPatch, change: Callable[..., Any]) -> None:
+    """Another way to post sales, version 2."""
     old = entries.post
 
     def post(key: str, kind: str, legs: Any, **about: Any) -> Any:
-        return change(old, key, kind, list(legs), **about)
+        if kind != "sale":
+            return old(key, kind, legs, **about)
+        return change(old, key, kind, list(legs), **{**about, "rule_version": 2})
 
-    return post
+    for module in (applications, charges):
+        monkeypatch.setattr(module, "post", post)
 
 
 def _to_another_account(old: Any, key: str, kind: str, legs: Any, **about: Any) -> Any:
-    if kind == "sale":
-        legs = [
-            replace(leg, account=leg.account.replace("revenue:payments", "revenue:cards")) for leg in legs
-        ]
-        about["rule_version"] = 2
+    cards = "revenue:cards"
+    legs = [replace(leg, account=cards) if leg.account == chart.REVENUE_PAYMENTS else leg for leg in legs]
     return old(key, kind, legs, **about)
 
 
 def _under_another_key(old: Any, key: str, kind: str, legs: Any, **about: Any) -> Any:
-    new = key.replace("payment:", "sale_of:") if kind == "sale" else key
-    return old(new, kind, legs, **{**about, "rule_version": 2})
+    return old(key.replace("payment:", "sale_of:"), kind, legs, **about)
 
 
 async def test_another_version_of_a_rule_is_no_damage(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await posted(engine)
+    road, _ = await posted(engine)
     sales = {key for key in await effect_keys(engine) if key.endswith(":sale")}
     assert sales
     with monkeypatch.context() as patched:
-        patched.setattr(applications, "post", _new_rule(_to_another_account))
+        new_rule(patched, _to_another_account)
         assert named(await differs(engine)) == dict.fromkeys(sales, "rule_changed")
     with monkeypatch.context() as patched:
-        patched.setattr(applications, "post", _new_rule(_under_another_key))
+        new_rule(patched, _under_another_key)
         renamed = {key.replace("payment:", "sale_of:") for key in sales}
         assert named(await differs(engine)) == dict.fromkeys(sales | renamed, "rule_changed")
-    await equal(engine)
+        # what the new version posted itself, and is gone since, is damage
+        later = StripeStory(_numbers=itertools.count(1000))
+        intent = later.intent(800, ours="pay_" + "9" * 26)
+        later.succeed(intent)
+        await road.deliver(later.events)
+        key = f"sale_of:{intent['id']}:sale"
+        assert named(await check(engine)) == dict.fromkeys(sales | renamed, "rule_changed")
+        one = f"(SELECT id FROM ledger_transactions WHERE effect_key = '{key}')"
+        await tamper(
+            engine,
+            f"DELETE FROM ledger_entries WHERE transaction_id = {one}",
+            f"UPDATE ledger_transactions SET effect_key = 'x' WHERE effect_key = '{key}'",
+        )
+        found = named(await check(engine))
+        assert found[key] == "missing"
 
 
 async def test_what_an_older_version_ignored_is_not_processed_yet(

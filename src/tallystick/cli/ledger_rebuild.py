@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.cli.database import with_engine
+from tallystick.cli.ledger_explanation import explained
 from tallystick.cli.output import Json, err, out, print_json, show
 from tallystick.pipeline.rebuild.check import Rebuilt
 from tallystick.pipeline.rebuild.check import check as rebuild_and_compare
@@ -33,6 +34,9 @@ def rebuild(
         bool,
         typer.Option("--check", help="Compare it with what stands; exit code 1 if they differ."),
     ] = False,
+    explain: Annotated[
+        str | None, typer.Option("--explain", metavar="EFFECT_KEY", help="Show the inputs of one effect.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many differences to name; all are counted.")] = 1000,
     as_json: Json = False,
 ) -> None:
@@ -40,8 +44,11 @@ def rebuild(
 
     Nothing is changed, and workers may run.
     """
-    if not check:
-        raise typer.BadParameter("say what to do: --check")
+    if check is (explain is not None):
+        raise typer.BadParameter("say what to do: --check or --explain EFFECT_KEY")
+    if explain is not None:
+        explained(explain, as_json=as_json)
+        return
     found = _checked(limit, quiet=as_json)
     if as_json:
         print_json(_as_json(found))

@@ -59,3 +59,23 @@ def test_it_must_be_told_what_to_do(database_url: str) -> None:
     ended = tallystick("ledger", "rebuild", DATABASE_URL=database_url)
     assert ended.returncode == 2
     assert "--check" in ended.stderr
+
+
+def test_explain_shows_the_inputs_of_an_effect(charge: str, database_url: str) -> None:
+    key = f"charge:{charge}:captured"
+    found = answered("ledger", "rebuild", "--explain", key, DATABASE_URL=database_url)
+    assert found["standing"]["effect_key"] == key
+    kinds = [each["type"] or each["kind"] for each in found["implied_by"]]
+    assert sorted(kinds) == [
+        "balance_transaction", "charge.succeeded", "charge.updated", "payment_intent.succeeded",
+    ]  # fmt: skip
+    assert all(each["agrees"] for each in found["implied_by"])
+    said = tallystick("ledger", "rebuild", "--explain", key, DATABASE_URL=database_url).stdout
+    assert "debit  assets:stripe:clearing" in said
+    assert all(each["input"] in said for each in found["implied_by"])
+
+
+def test_what_nothing_implies_is_not_found(charge: str, database_url: str) -> None:
+    ended = tallystick("ledger", "rebuild", "--explain", "charge:ch_1:captured", DATABASE_URL=database_url)
+    assert ended.returncode == 1
+    assert "no stored input implies it" in ended.stderr

@@ -79,7 +79,9 @@ SELECT CASE WHEN difference IS NOT NULL THEN key END, difference,
          CASE WHEN NOT legs_agree THEN 'legs' END, CASE WHEN inputs_disagree THEN 'inputs' END,
          CASE WHEN NOT kind_agrees THEN 'kind' END, CASE WHEN NOT time_agrees THEN 'occurred_at' END,
          CASE WHEN NOT payment_agrees THEN 'payment' END], NULL) END,
-       transaction_id, CASE WHEN stands THEN source ELSE input END, stands,
+       transaction_id, CASE WHEN stands THEN source ELSE input END,
+       CASE WHEN stands THEN kind ELSE rebuilt_kind END,
+       CASE WHEN stands THEN rule_version ELSE newest_version END, stands,
        CASE WHEN stands THEN sha256(convert_to(key || E'\\n' || kind || E'\\n', 'UTF8') || legs
          || CASE WHEN digest = legs THEN ''::bytea ELSE digest END || timestamptz_send(occurred_at)) END,
        CASE WHEN rebuilt IS NOT NULL THEN sha256(convert_to(key || E'\\n' || rebuilt_kind || E'\\n', 'UTF8')
@@ -143,7 +145,7 @@ async def compare(connection: AsyncConnection, *, limit: int) -> Comparison:
         await connection.execute(text(f"ANALYZE pg_temp.{table}"))
     await connection.execute(_COMPARE)
     counts = await _counts(connection)
-    if await refine(connection):
+    if counts.keys() & {Difference.UNEXPLAINED, Difference.MISSING} and await refine(connection):
         counts = await _counts(connection)
     listed = (await connection.execute(_LIST, {"limit": limit})).all() if counts else []
     return Comparison(

@@ -1,20 +1,23 @@
 """Tells damage from rules that have changed since.
 
-An effect that no input implies, or that does not stand, may be the work of another version of a rule. The
-input it came from is read once more: where other effects of it stand under an older version than today's, its
-rule has moved on.
+An effect that no input implies, or that does not stand, may be the work of another version of its rule. The
+versions of its kind tell: one that no input implies is of an older version than today's; one that does not
+stand is of a version that had posted nothing yet when its input was acted upon. Or the input's other effects
+tell, where they stand under an older version.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tallystick.pipeline.rebuild.inputs import BATCH, Input, inputs_by_id
+from tallystick.pipeline.rebuild.inputs import BATCH, Bearing, Input, inputs_by_id
 
 
 class Difference(StrEnum):
@@ -37,11 +40,23 @@ class Difference(StrEnum):
 
 
 _DOUBTFUL: Final = text("""
-SELECT effect_key, difference, told_by FROM pg_temp.rebuild_compared
+SELECT effect_key, difference, told_by, kind, rule_version FROM pg_temp.rebuild_compared
  WHERE difference IN ('unexplained', 'missing')
 """)
 _VERSIONS: Final = text("""
 SELECT effect_key, rule_version FROM ledger_transactions WHERE effect_key = ANY(CAST(:keys AS text[]))
+""")
+_NEWEST: Final = text("""
+SELECT kind, max(rule_version) AS newest FROM pg_temp.rebuild_implied
+ WHERE bearing IN ('done', 'open') GROUP BY kind
+""")
+_POSTED_SINCE: Final = text("""
+SELECT kind, rule_version, min(posted_at) AS since FROM ledger_transactions GROUP BY kind, rule_version
+""")
+_ACTED_AT: Final = text("""
+SELECT id, finished_at AS acted_at FROM webhook_events WHERE id = ANY(CAST(:ids AS text[]))
+UNION ALL
+SELECT id, posted_at FROM balance_transactions WHERE id = ANY(CAST(:ids AS text[]))
 """)
 _NOTE: Final = text("""
 INSERT INTO pg_temp.rebuild_refined
@@ -53,12 +68,35 @@ UPDATE pg_temp.rebuild_compared c SET difference = r.difference
 """)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kinds:
+    """The versions of each kind of effect: the newest that inputs imply, and since when each was posted."""
+
+    newest: dict[str, int]
+    posted_since: dict[tuple[str, int], datetime]
+
+    def moved_on(self, row: Any, acted_at: datetime | None) -> bool:
+        """Whether another version of its rule accounts for an effect; ``acted_at`` is its input's time."""
+        if row.difference == Difference.UNEXPLAINED:
+            return self.newest.get(row.kind, 0) > int(row.rule_version)
+        if row.rule_version == 1 or acted_at is None:
+            return False
+        since = self.posted_since.get((row.kind, row.rule_version))
+        return since is None or acted_at < since
+
+
 async def refine(connection: AsyncConnection) -> bool:
     """Class anew what a changed rule or a missing answer explains; whether there was any such effect."""
+    kinds = _Kinds(
+        newest={row.kind: row.newest for row in await connection.execute(_NEWEST)},
+        posted_since={
+            (row.kind, row.rule_version): row.since for row in await connection.execute(_POSTED_SINCE)
+        },
+    )
     refined = False
     async with connection.stream(_DOUBTFUL, execution_options={"yield_per": BATCH}) as doubtful:
         async for rows in doubtful.partitions():
-            found = await _explained(connection, rows)
+            found = await _explained(connection, rows, kinds)
             if found:
                 refined = True
                 parameters = {"keys": list(found), "differences": list(found.values())}
@@ -68,15 +106,24 @@ async def refine(connection: AsyncConnection) -> bool:
     return refined
 
 
-async def _explained(connection: AsyncConnection, rows: Sequence[Any]) -> dict[str, Difference]:
-    told_by = {each.id: each for each in await inputs_by_id(connection, {row.told_by for row in rows})}
+async def _explained(
+    connection: AsyncConnection, rows: Sequence[Any], kinds: _Kinds
+) -> dict[str, Difference]:
+    names = {row.told_by for row in rows}
+    told_by = {
+        each.id: each for each in await inputs_by_id(connection, names) if each.bearing is Bearing.DONE
+    }
+    acted = await connection.execute(_ACTED_AT, {"ids": sorted(names)})
+    acted_at = {row.id: row.acted_at for row in acted}
     moved = await _moved_on(connection, told_by.values())
-    unanswered = {each.id for each in told_by.values() if each.unanswered}
     found = {}
     for row in rows:
-        if row.told_by in moved:
+        known = told_by.get(row.told_by)
+        if known is None:
+            continue
+        if known.id in moved or kinds.moved_on(row, acted_at[known.id]):
             found[row.effect_key] = Difference.RULE_CHANGED
-        elif row.difference == Difference.UNEXPLAINED and row.told_by in unanswered:
+        elif row.difference == Difference.UNEXPLAINED and known.unanswered:
             found[row.effect_key] = Difference.UNANSWERED
     return found
 

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.ledger.entries import LedgerTransaction
+from tallystick.ledger.sums import ALL_DATES, occurred
 from tallystick.pipeline.rebuild.inputs import Bearing, Input
 
 _TABLES: Final = (
@@ -37,7 +38,8 @@ CREATE TEMPORARY TABLE rebuild_standing (
     """
 CREATE TEMPORARY TABLE rebuild_compared (
   effect_key text COLLATE "C", difference text, parts text[], transaction_id bigint,
-  told_by text COLLATE "C", stands boolean NOT NULL, standing_leaf bytea, rebuilt_leaf bytea
+  told_by text COLLATE "C", kind text, rule_version smallint, stands boolean NOT NULL,
+  standing_leaf bytea, rebuilt_leaf bytea
 )""",
     """
 CREATE TEMPORARY TABLE rebuild_refined (
@@ -60,11 +62,6 @@ coalesce(sha256(convert_to(string_agg({_LEG}, E'\\n' ORDER BY {_LEG} COLLATE "C"
 """
 """As ``entries.legs_digest``, over entries ``e`` and their accounts ``a``."""
 
-HEARD_AT: Final = """
-least(t.occurred_at, (SELECT min(d.occurred_at) FROM effect_dates d WHERE d.transaction_id = t.id))
-"""
-"""When ledger transaction ``t`` happened: the earliest time that was heard."""
-
 _STEP: Final = 20_000
 _UPTO: Final = text("""
 SELECT max(id) AS upto, count(*) AS transactions FROM (
@@ -73,7 +70,8 @@ SELECT max(id) AS upto, count(*) AS transactions FROM (
 """)
 _STANDING: Final = text(f"""
 INSERT INTO pg_temp.rebuild_standing
-SELECT t.effect_key, t.id, {LEGS_DIGEST}, t.digest, t.kind, t.payment_id, t.rule_version, {HEARD_AT}, t.source
+SELECT t.effect_key, t.id, {LEGS_DIGEST}, t.digest, t.kind, t.payment_id, t.rule_version,
+       {occurred(ALL_DATES)}, t.source
   FROM ledger_transactions t
   LEFT JOIN ledger_entries e ON e.transaction_id = t.id LEFT JOIN ledger_accounts a ON a.id = e.account_id
  WHERE t.id > :after AND t.id <= :upto GROUP BY t.id
