@@ -45,9 +45,10 @@ UPDATE webhook_events e SET body = NULL, archive_id = :archive, archive_position
   FROM unnest(CAST(:ids AS text[])) WITH ORDINALITY AS m(id, position) WHERE e.id = m.id
 """)
 
-_ONE: Final = text("""
-SELECT id, type, status, created_at, body, archive_id, archive_position FROM webhook_events WHERE id = :id
-""")
+COLUMNS: Final = "id, type, status, created_at, body, archive_id, archive_position"
+"""Of the inbox: what a ``Row`` has."""
+
+_ONE: Final = text(f"SELECT {COLUMNS} FROM webhook_events WHERE id = :id")
 
 _BLOCKS: Final = text("SELECT id, offsets, body FROM event_archives WHERE id = ANY(CAST(:ids AS bigint[]))")
 

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tallystick.ledger.history import Among
 from tallystick.payments.reading import names_of
+from tallystick.pipeline.archives import COLUMNS
 from tallystick.pipeline.reading import read_events
 
 _PAYMENTS: Final = """
@@ -24,8 +25,8 @@ _PAYMENT: Final = text(_PAYMENTS.format(narrowed="id = :name OR stripe_payment_i
 _OF_CUSTOMER: Final = text(_PAYMENTS.format(narrowed="customer = :name"))
 _REFUND: Final = text("SELECT stripe_refund FROM refunds WHERE id = :name AND stripe_refund IS NOT NULL")
 _OF_SOURCE: Final = text("SELECT id FROM balance_transactions WHERE source = :name")
-_EVENT: Final = text("""
-SELECT id, type, status, body, archive_id, archive_position FROM webhook_events WHERE id = :name
+_EVENT: Final = text(f"""
+SELECT {COLUMNS} FROM webhook_events WHERE id = :name
 """)
 
 

@@ -15,10 +15,11 @@ from tallystick.events.spec import Effects
 from tallystick.payments.customer_reports import CustomerReport, PaymentMethodReport
 from tallystick.payments.dispute_reports import DisputeReport
 from tallystick.payments.reports import PaymentReport, RefundReport
+from tallystick.pipeline.archives import COLUMNS
 from tallystick.pipeline.reading import Read, read_events
 
-_ROWS: Final = text("""
-SELECT id, type, status, created_at, body, archive_id, archive_position FROM webhook_events
+_ROWS: Final = text(f"""
+SELECT {COLUMNS} FROM webhook_events
  WHERE id = ANY(CAST(:ids AS text[]))
 """)
 

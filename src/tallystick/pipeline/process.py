@@ -24,6 +24,7 @@ from tallystick.errors import EffectDiffersError
 from tallystick.events.spec import Question
 from tallystick.ledger.book import Book, Contradiction
 from tallystick.pipeline.account_maps import hold_maps, keep
+from tallystick.pipeline.archives import COLUMNS
 from tallystick.pipeline.effects import decide_ties, write_effects
 from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.reading import Read, read_events
@@ -32,8 +33,8 @@ from tallystick.settings import Settings
 log = structlog.get_logger(__name__)
 
 # By key alone: a condition on the status would make the planner walk the index of pending events.
-_CLAIM: Final = text("""
-SELECT id, type, status, created_at, body, archive_id, archive_position FROM webhook_events
+_CLAIM: Final = text(f"""
+SELECT {COLUMNS} FROM webhook_events
  WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR UPDATE SKIP LOCKED
 """)
 

@@ -22,13 +22,14 @@ from tallystick.payments.dispute_reports import DisputeReport
 from tallystick.payments.reading import Payment
 from tallystick.payments.reports import PaymentReport, RefundReport
 from tallystick.payments.status import PaymentStatus, is_stand_in
+from tallystick.pipeline.archives import COLUMNS
 from tallystick.pipeline.reading import Read, read_events
 
 MOST_EVENTS: Final = 500
 """The most events of a payment that one page tells of: a thousand declines must not make it slow."""
 
-_EVENTS: Final = text("""
-SELECT id, type, status, body, archive_id, archive_position, created_at FROM webhook_events
+_EVENTS: Final = text(f"""
+SELECT {COLUMNS} FROM webhook_events
  WHERE about = ANY(CAST(:names AS text[]))
    AND (CAST(:at AS timestamptz) IS NULL OR (created_at, id) < (CAST(:at AS timestamptz), CAST(:id AS text)))
  ORDER BY created_at DESC, id DESC LIMIT :limit

@@ -19,12 +19,13 @@ from tallystick.events.spec import Question
 from tallystick.ledger.corrections import posted_entries
 from tallystick.ledger.entries import LedgerTransaction
 from tallystick.ledger.journal import JournalEntry, posting
+from tallystick.pipeline.archives import COLUMNS
 from tallystick.pipeline.reading import Read, read_balance_transactions, read_events
 
 BATCH: Final = 2000
 
-_EVENTS: Final = text("""
-SELECT id, seq, type, status, created_at, body, archive_id, archive_position FROM webhook_events
+_EVENTS: Final = text(f"""
+SELECT {COLUMNS}, seq FROM webhook_events
  WHERE seq > :after ORDER BY seq LIMIT :limit
 """)
 _BALANCE_TRANSACTIONS: Final = text("""
@@ -32,8 +33,8 @@ SELECT id, status, body FROM balance_transactions
  WHERE id > :after AND body IS NOT NULL ORDER BY id LIMIT :limit
 """)
 
-_EVENTS_BY_ID: Final = text("""
-SELECT id, type, status, created_at, body, archive_id, archive_position FROM webhook_events
+_EVENTS_BY_ID: Final = text(f"""
+SELECT {COLUMNS} FROM webhook_events
  WHERE id = ANY(CAST(:ids AS text[]))
 """)
 _BALANCE_TRANSACTIONS_BY_ID: Final = text("""

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tallystick.errors import NotFoundError
 from tallystick.ledger.corrections import get_entry
 from tallystick.ledger.journal import EntryStatus, JournalEntry
-from tallystick.pipeline.archives import unpack
+from tallystick.pipeline.archives import COLUMNS, unpack
 
 _STEP: Final = 20_000
 """Events whose bodies one statement looks through."""
@@ -25,9 +25,7 @@ _STEP: Final = 20_000
 _NAMED: Final = """
 EXISTS (SELECT FROM unnest(CAST(:needles AS bytea[])) AS n(needle) WHERE position(needle IN {column}) > 0)
 """
-_COLUMNS: Final = """
-id, type, status, body, archive_id, archive_position, received_at AS stored_at, finished_at AS acted_at
-"""
+_COLUMNS: Final = f"{COLUMNS}, received_at AS stored_at, finished_at AS acted_at"
 
 _SIZES: Final = text("""
 SELECT (SELECT coalesce(max(seq), 0) FROM webhook_events) AS last_seq,
