@@ -135,8 +135,9 @@ async def read_statement(
     end = before(until or EVER)
     place = _read_place(cursor) if cursor is not None else _Place(start)
     place = place if place.at >= start else _Place(start)
-    opening, closing = await sums_at(connection, [(found, before(start)), (found, end)])
-    lines = await _lines(connection, found, place, end, limit + 1)
+    instants = (before(start), end, before(place.at))
+    opening, closing, behind = await sums_at(connection, [(found, at) for at in instants])
+    lines = await _lines(connection, found, place, end, wanted=limit + 1, sums=behind)
     more = len(lines) > limit
     return Statement(
         found.name,
@@ -152,21 +153,32 @@ async def read_statement(
 
 
 async def _lines(
-    connection: AsyncConnection, account: Account, place: _Place, end: datetime, wanted: int
+    connection: AsyncConnection,
+    account: Account,
+    place: _Place,
+    end: datetime,
+    *,
+    wanted: int,
+    sums: tuple[int, int],
 ) -> list[StatementLine]:
-    """The next lines from a place on, up to ``end``: fewer than wanted only where there are no more."""
+    """The next lines from a place on, up to ``end``: fewer than wanted only where there are no more.
+
+    ``sums`` are debits and credits before the time of the place.
+    """
     lines: list[StatementLine] = []
-    while place.at <= end and len(lines) < wanted:
+    while place.at <= end:
         left = {"account": account.id, "since": place.at, "lines": wanted - len(lines)}
         reach = (
             await connection.execute(_REACH, {**left, "spans": wanted + _MORE_SPANS})
         ).scalar_one_or_none()
         until = end if reach is None else min(reach, end)
-        [(debits, credits_)] = await sums_at(connection, [(account, before(place.at))])
         after = {"until": until, "after_id": place.transaction_id, "after_position": place.position}
         rows = await connection.execute(_LINES, {**left, **after})
-        lines += [_line(row, account.type.signed(debits - credits_ + row.net)) for row in rows]
+        lines += [_line(row, account.type.signed(sums[0] - sums[1] + row.net)) for row in rows]
+        if until == end or len(lines) >= wanted:
+            break
         place = _Place(until + TICK)
+        [sums] = await sums_at(connection, [(account, until)])
     return lines
 
 
