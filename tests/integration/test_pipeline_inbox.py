@@ -14,6 +14,7 @@ from tests.conftest import Databases
 
 from tallystick.db.session import open_engine
 from tallystick.errors import DatabaseUnavailableError
+from tallystick.pipeline import inbox as pipeline_inbox
 from tallystick.pipeline.inbox import Inbox
 from tallystick.pipeline.incoming import IncomingEvent
 from tallystick.settings import load_settings
@@ -70,6 +71,24 @@ async def test_what_comes_while_a_group_is_written_is_the_next_group(engine: Asy
     assert await first
     assert all(await asyncio.gather(*others))
     assert [len(group) for group in rings.groups] == [1, 49]
+
+
+async def test_what_comes_shortly_after_a_group_shares_a_commit_unless_it_is_a_crowd(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_inbox, "_PACE_S", 0.5)
+    rings = Rings()
+    inbox = inbox_on(engine, rings)
+    assert await inbox.receive(incoming("evt_0"))
+    one = asyncio.create_task(inbox.receive(incoming("evt_1")))
+    await asyncio.sleep(0.05)
+    assert not one.done()
+    assert all(await asyncio.gather(one, inbox.receive(incoming("evt_2"))))
+    assert [len(group) for group in rings.groups] == [1, 2]
+    monkeypatch.setattr(pipeline_inbox, "_PACE_S", 3600)
+    assert await inbox.receive(incoming("evt_3"))
+    assert all(await asyncio.gather(*(inbox.receive(incoming(f"evt_1{number}")) for number in range(20))))
+    assert [len(group) for group in rings.groups] == [1, 2, 1, 20]
 
 
 async def test_bodies_are_kept_byte_for_byte(engine: AsyncEngine) -> None:

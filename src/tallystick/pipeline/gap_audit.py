@@ -7,6 +7,7 @@ that is older cannot be filled any more.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -85,8 +86,8 @@ class GapAudit:
             found = await connection.execute(_KNOWN, {"ids": [row["id"] for row in ours]})
             known = set(found.scalars())
         missing = [row for row in ours if row["id"] not in known]
-        for row in missing:
-            await self._inbox.receive(read_event(orjson.dumps(row), found_by="gap_audit"))
+        events = [read_event(orjson.dumps(row), found_by="gap_audit") for row in missing]
+        await asyncio.gather(*(self._inbox.receive(event) for event in events))
         if missing:
             log.warning("events_were_missing", events=len(missing), first=missing[-1]["id"])
         return len(missing)
