@@ -16,6 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import asyncpg.cursor
 import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 from beancount import loader
@@ -27,9 +28,10 @@ from tests.exported import HOSTILE, NAMES, entry, fill, odd_transactions, post
 
 from tallystick.db.session import open_engine
 from tallystick.errors import InvalidRequestError, LedgerInconsistentError
+from tallystick.ledger.export import books as books_module
 from tallystick.ledger.export.account_names import AccountNames
 from tallystick.ledger.export.beancount import account_name
-from tallystick.ledger.export.books import Period
+from tallystick.ledger.export.books import Period, open_books
 from tallystick.ledger.export.formats import FORMATS, ExportFormat
 from tallystick.ledger.export.writing import export
 from tallystick.ledger.trial_balances import trial_balance
@@ -348,6 +350,32 @@ async def test_it_is_one_snapshot(engine: AsyncEngine) -> None:
         found += b"".join([chunk async for chunk in chunks])
     assert found.count(b"first:") == 4000
     assert b"second" not in found
+
+
+async def test_rows_are_fetched_as_they_are_written(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in memory is a page of them, however many there are."""
+    at = datetime(2026, 10, 5, tzinfo=UTC)
+    await post(engine, *(entry(f"k:{n:03}", at + timedelta(seconds=n), 100) for n in range(95)))
+    monkeypatch.setattr(books_module, "_ROWS_AT_ONCE", 10)
+    fetched = 0
+    fetch = asyncpg.cursor.Cursor.fetch
+
+    async def counted(self: Any, number: int, **more: Any) -> Any:
+        nonlocal fetched
+        rows = await fetch(self, number, **more)
+        fetched += len(rows)
+        return rows
+
+    monkeypatch.setattr(asyncpg.cursor.Cursor, "fetch", counted)
+    async with (
+        open_books(engine, Period(), patient=False) as books,
+        aclosing(books.transactions()) as transactions,
+    ):
+        ahead = [fetched - int(item.effect_key.removeprefix("k:")) async for item in transactions]
+    assert len(ahead) == 95
+    assert max(ahead) <= 50  # the driver's first page
 
 
 async def test_one_that_does_not_add_up_has_no_end(engine: AsyncEngine) -> None:

@@ -215,22 +215,29 @@ async def ledger_inconsistent(face: Face) -> str:
     await post_entries(face.app.engine, entry("one", datetime.now(UTC), 100))
     tamper = "UPDATE account_balances SET debits = debits + :by WHERE debits > 0"
     writer = FORMATS[ExportFormat.CSV].writer(AccountNames())
-    async with face.app.engine.begin() as connection:
-        await connection.execute(text(tamper), {"by": 1})
+
+    async def tampered(by: int) -> None:
+        async with owner_engine(face.app.settings.database_url) as owner, owner.begin() as connection:
+            await connection.execute(text(tamper), {"by": by})
+
+    await tampered(1)
     try:
         with pytest.raises(LedgerInconsistentError) as caught:
             async with aclosing(export(face.app.engine, writer, Period())) as chunks:
                 assert [chunk async for chunk in chunks] == []
     finally:
-        async with face.app.engine.begin() as connection:
-            await connection.execute(text(tamper), {"by": -1})
+        await tampered(-1)
     return caught.value.code
 
 
 async def too_many_exports(face: Face) -> Answer:
     """Two that wait for a lock on the accounts, and a third."""
     begun = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'ledger_accounts'::regclass"
-    async with face.app.engine.connect() as watch, face.app.engine.connect() as holder:
+    async with (
+        owner_engine(face.app.settings.database_url) as owner,
+        owner.connect() as watch,
+        owner.connect() as holder,
+    ):
         await holder.execute(text("LOCK TABLE ledger_accounts"))
         first = [asyncio.create_task(face.http.get("/ledger/export?format=csv")) for _ in range(2)]
         while (await watch.execute(text(begun))).scalar_one() < 2:

@@ -6,7 +6,7 @@ that the same ledger gives the same bytes; ids and posting times are not read at
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -103,13 +103,12 @@ class Books:
         closing = {each: sum_ for each, sum_ in self.closing.items() if each.currency == currency}
         return replace(self, accounts=accounts, opening=opening, closing=closing)
 
-    async def transactions(self) -> AsyncIterator[ExportTransaction]:
+    async def transactions(self) -> AsyncGenerator[ExportTransaction, None]:
         """Every ledger transaction of the period, by time and effect key, from a cursor of the server."""
         bounds = {"begins": self.period.begins, "ends": self.period.ends}
-        options = {"yield_per": _ROWS_AT_ONCE}
         accounts = self.accounts
-        async with self._connection.stream(_TRANSACTIONS, bounds, execution_options=options) as rows:
-            async for page in rows.partitions():
+        async with self._connection.stream(_TRANSACTIONS, bounds) as rows:
+            async for page in rows.partitions(_ROWS_AT_ONCE):
                 for at, key, kind, description, source, payment, ids, amounts in page:
                     legs = map(accounts.__getitem__, ids)
                     entries = tuple(map(ExportEntry, legs, amounts))

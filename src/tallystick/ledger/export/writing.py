@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from datetime import date
 from typing import Final
 
@@ -32,22 +33,27 @@ async def export(
     are held against the ledger's own balances: raises LedgerInconsistentError when they differ. A ``patient``
     one waits for its reader for as long as that takes.
     """
-    async with open_books(engine, period, patient=patient) as whole:
-        books, transactions = whole, whole.transactions()
+    async with (
+        open_books(engine, period, patient=patient) as whole,
+        aclosing(whole.transactions()) as all_transactions,
+    ):
+        books: Books = whole
+        transactions: Transactions = all_transactions
         if currency is not None:
             books, transactions = whole.only(currency), in_currency(transactions, currency)
         if summarize:
             transactions = by_day(transactions)
         buffer = bytearray()
-        async for part in _parts(writer, books, transactions):
-            buffer += part
-            if len(buffer) >= _CHUNK:
-                yield bytes(buffer)
-                buffer.clear()
+        async with aclosing(_parts(writer, books, transactions)) as parts:
+            async for part in parts:
+                buffer += part
+                if len(buffer) >= _CHUNK:
+                    yield bytes(buffer)
+                    buffer.clear()
         yield bytes(buffer)
 
 
-async def _parts(writer: Writer, books: Books, transactions: Transactions) -> AsyncIterator[bytes]:
+async def _parts(writer: Writer, books: Books, transactions: Transactions) -> AsyncGenerator[bytes, None]:
     running = dict.fromkeys(books.accounts.values(), 0) | dict(books.opening)
     moved: set[ExportAccount] = set()
     day: date | None = None
