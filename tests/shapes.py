@@ -186,7 +186,10 @@ SHAPES: Final[dict[str, list[Json]]] = {
     "payout": [_PAYOUT],
     "topup": [_TOPUP],
     "invoice": [_INVOICE, _INVOICE_2012, _INVOICE_2020, {**_INVOICE, "ending_balance": -5}],
-    "invoice_payment": [_INVOICE_PAYMENT],
+    "invoice_payment": [
+        _INVOICE_PAYMENT,
+        {**_INVOICE_PAYMENT, "status": "open", "amount_paid": None, "payment": {"type": "payment_intent"}},
+    ],
     "checkout.session": [_CHECKOUT, _CHECKOUT_2019],
     "credit_note": [_CREDIT_NOTE],
     "customer.subscription": [_SUBSCRIPTION, _SUBSCRIPTION_2012],

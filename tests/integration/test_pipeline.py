@@ -376,6 +376,22 @@ async def test_what_stripe_knows_a_moment_later_is_its_answer(engine: AsyncEngin
     assert f"refund:{refund['id']}:applied" in await effect_keys(engine)
 
 
+async def test_a_list_of_something_that_stripe_does_not_know_is_empty(engine: AsyncEngine) -> None:
+    story = payments(1)
+    story.event("customer.updated", {"id": "cus_gone", "object": "customer", "created": 1})
+    refused = RefusedError("No such customer: 'cus_gone'", stripe_code="resource_missing", intent=None)
+
+    class Strict(StoryStripe):
+        async def list_customer_balance_transactions(self, customer: str) -> Json:
+            assert customer == "cus_gone"
+            raise refused
+
+    road = Road(engine, story, Strict(story))
+    await road.deliver(story.events)
+    await road.finish()
+    assert set((await event_states(engine)).values()) == {("processed", 0)}
+
+
 async def test_a_look_up_that_stripe_always_refuses_ends_in_a_dead_letter(engine: AsyncEngine) -> None:
     """It is counted and put off like any failure; what did not wait for it is in the books."""
     story = StripeStory()

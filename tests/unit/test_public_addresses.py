@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tallystick.pipeline.public_addresses import AddressRefusedError, is_public, public_socket
+from tallystick.pipeline.public_addresses import AddressRefusedError, is_own, is_public, judged_socket
 from tallystick.pipeline.webhook_client import WebhookClient
 from tallystick.settings import load_settings
 
@@ -26,7 +26,7 @@ PRIVATE = (
 def test_addresses_of_the_public_internet(address: str) -> None:
     assert is_public(address)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    public_socket((family, socket.SOCK_STREAM, 0, "", (address, 443))).close()
+    judged_socket((family, socket.SOCK_STREAM, 0, "", (address, 443))).close()
 
 
 @pytest.mark.parametrize("address", PRIVATE)
@@ -34,7 +34,32 @@ def test_addresses_that_lead_inside(address: str) -> None:
     assert not is_public(address)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with pytest.raises(AddressRefusedError):
-        public_socket((family, socket.SOCK_STREAM, 0, "", (address, 443)))
+        judged_socket((family, socket.SOCK_STREAM, 0, "", (address, 443)))
+
+
+OWN = ("127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd12:3456::1")
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_of_what_leads_inside_only_networks_of_ones_own_can_be_allowed(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    info = (family, socket.SOCK_STREAM, 0, "", (address, 443))
+    if address.startswith(("127.", "10.", "172.", "192.168.", "100.64.")) or address in ("::1", "fc00::1"):
+        assert is_own(address)
+        judged_socket(info, own=True).close()
+        return
+    with pytest.raises(AddressRefusedError):
+        judged_socket(info, own=True)
+
+
+@pytest.mark.parametrize("address", OWN)
+def test_addresses_of_networks_of_ones_own(address: str) -> None:
+    assert is_own(address)
+
+
+@pytest.mark.parametrize("url", ["http://169.254.169.254/latest", "http://[fe80::1]/", "http://0.0.0.0/"])
+def test_metadata_services_are_never_called(url: str) -> None:
+    assert WebhookClient(load_settings({}, require=(), webhooks_allow_private=True)).fault_of(url)
 
 
 @pytest.mark.parametrize(

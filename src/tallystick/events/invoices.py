@@ -67,6 +67,8 @@ def _notice(event: Event, invoice: Invoice) -> Notice:
 
 def on_invoice_payment(event: Event, facts: Facts) -> Effects:
     """invoice_payment.paid: a payment pays an invoice, or a part of it."""
+    if event.object.get("status") != "paid":
+        return NO_EFFECTS
     payment = InvoicePayment.read(event.object)
     return invoice_paid(payment, heard_at=event.created, source=event.id, facts=facts)
 

@@ -21,6 +21,7 @@ from tallystick.events import applications, customer_balances, exchange, invoice
 from tallystick.events.spec import Question
 from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.pace import Pace
+from tallystick.stripe_gateway.answers import RefusedError
 from tallystick.stripe_gateway.client import StripeGateway
 from tallystick.stripe_gateway.fields import JsonObject
 
@@ -194,10 +195,19 @@ class Lookups:
             await asyncio.sleep(pause_s)
             await self._pace.spend(1)
             async with self._gate:
-                found = await _ASK[question.kind](self._stripe, question.id)
+                found = await self._found(question)
             if found is not None:
                 return found
         return None
+
+    async def _found(self, question: Question) -> Mapping[str, Any] | None:
+        """What Stripe answers; None where it does not know what is asked about, be it whose list it is."""
+        try:
+            return await _ASK[question.kind](self._stripe, question.id)
+        except RefusedError as error:
+            if error.stripe_code == "resource_missing":
+                return None
+            raise
 
     async def _store(self, question: Question, answer: Mapping[str, Any] | None) -> None:
         body = orjson.dumps(answer) if answer is not None else None

@@ -1,4 +1,4 @@
-"""Which addresses a merchant's endpoint may have: only those of the public internet.
+"""Which addresses a merchant's endpoint may have: those of the public internet, and others if allowed.
 
 Whoever can name a URL could otherwise have us call what only we can reach: the machine's own services, the
 private network, a cloud's metadata service. A name is resolved by others and may resolve differently a moment
@@ -27,6 +27,15 @@ _NEVER: Final = tuple(
         "::/96",  # IPv4-compatible, long out of use
     )
 )
+_OWN: Final = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+        "::1/128", "fc00::/7",
+    )
+)  # fmt: skip
+_METADATA: Final = frozenset(map(ipaddress.ip_address, ("100.100.100.200", "fd00:ec2::254")))
+"""Metadata services of clouds within those networks; the others are link-local."""
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -50,9 +59,24 @@ def is_public(address: str) -> bool:
     return found.is_global and not any(found in network for network in _NEVER)
 
 
-def public_socket(address_info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
-    """A socket for the address, as aiohttp asks for right before it connects; raises AddressRefusedError."""
+def is_own(address: str) -> bool:
+    """Whether an IP address is one of this machine or of a private network, and no metadata service.
+
+    Such may be allowed; link-local addresses, where clouds have theirs, never are. Raises ValueError.
+    """
+    found = ipaddress.ip_address(address)
+    return found not in _METADATA and any(found in network for network in _OWN)
+
+
+def judged_socket(
+    address_info: tuple[Any, Any, int, str, tuple[Any, ...]], *, own: bool = False
+) -> socket.socket:
+    """A socket for the address, as aiohttp asks for right before it connects; raises AddressRefusedError.
+
+    ``own``: addresses of this machine and of private networks are allowed too.
+    """
     family, kind, protocol, _, (host, *_) = address_info
-    if family not in (socket.AF_INET, socket.AF_INET6) or not is_public(host):
+    inet = family in (socket.AF_INET, socket.AF_INET6)
+    if not inet or not (is_public(host) or (own and is_own(host))):
         raise AddressRefusedError("the address is not a public one")
     return socket.socket(family, kind, protocol)

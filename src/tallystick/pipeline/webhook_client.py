@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from tallystick import __version__
-from tallystick.pipeline.public_addresses import AddressRefusedError, is_public, public_socket
+from tallystick.pipeline.public_addresses import AddressRefusedError, is_own, is_public, judged_socket
 from tallystick.settings import Settings
 
 _READ: Final = 4096
@@ -111,14 +111,14 @@ class WebhookClient:
             return "The URL must begin with https:// and name a host."
         if parts.username is not None or parts.password is not None:
             return "The URL must carry no user name and no password: the signature says who sends."
-        if self._allow_private:
-            return None
-        if parts.scheme != "https":
+        if parts.scheme != "https" and not self._allow_private:
             return "The URL must begin with https://."
         try:
-            public = is_public(host)
+            public = is_public(host) or (self._allow_private and is_own(host))
         except ValueError:  # a name: its address is judged when it is called
-            public = not host.rstrip(".").endswith(("localhost", ".local", ".internal"))
+            public = self._allow_private or not host.rstrip(".").endswith(
+                ("localhost", ".local", ".internal")
+            )
         return None if public else "The URL leads to a private address."
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
@@ -165,7 +165,7 @@ class WebhookClient:
                 limit=0,  # each endpoint has a limit of its own (see deliveries)
                 use_dns_cache=False,
                 resolver=self._resolver,
-                socket_factory=None if self._allow_private else _judged_socket,
+                socket_factory=self._judged_socket,
             )
             self._opened = aiohttp.ClientSession(
                 connector=connector,
@@ -177,6 +177,13 @@ class WebhookClient:
             )
         return self._opened
 
+    def _judged_socket(self, address_info: Any) -> Any:
+        try:
+            return judged_socket(address_info, own=self._allow_private)
+        except (AddressRefusedError, ValueError):
+            _refused.get().append("address")
+            raise
+
     def _told(self, problem: Exception, refused: list[str]) -> tuple[str, str]:
         """An error's code and sentence; what the system says of addresses inside is not passed on."""
         if refused:
@@ -187,14 +194,6 @@ class WebhookClient:
             if isinstance(problem, kinds):
                 return told
         return "answer_unreadable", "The answer is not HTTP."
-
-
-def _judged_socket(address_info: Any) -> Any:
-    try:
-        return public_socket(address_info)
-    except (AddressRefusedError, ValueError):
-        _refused.get().append("address")
-        raise
 
 
 def _judged(status: int | None) -> tuple[str | None, str | None]:
