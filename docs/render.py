@@ -33,7 +33,7 @@ from tallystick.sandbox import control
 from tallystick.sandbox import families as sandbox_families
 from tallystick.sandbox.settings import Settings as SandboxSettings
 from tallystick.settings import CONNECTIONS, Settings, variable_name
-from tallystick.stripe_gateway.permissions import FOR_DOCTOR, NEEDED
+from tallystick.stripe_gateway.permissions import FOR_ADOPTION, FOR_DOCTOR, NEEDED
 
 ROOT: Final = Path(__file__).parent.parent
 _BLOCK: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
@@ -119,7 +119,8 @@ def fee_lines() -> str:
 def permissions() -> str:
     """What a restricted key of Stripe needs."""
     rows = (
-        (_code(each.resource), each.level, each.dashboard, each.needed_for) for each in (*NEEDED, *FOR_DOCTOR)
+        (_code(each.resource), each.level, each.dashboard, each.needed_for)
+        for each in (*NEEDED, *FOR_DOCTOR, *FOR_ADOPTION)
     )
     return _table(("resource", "permission", "in Stripe's form for restricted keys", "what for"), rows)
 

@@ -36,15 +36,15 @@ class StripeStory:
     checkout_sessions: dict[str, Json] = field(default_factory=dict)
     customer_balance_transactions: list[Json] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    _clock: Iterator[int] = field(default_factory=lambda: itertools.count(START))
 
     def event(self, event_type: str, obj: Json) -> Json:
         """Add an event about a copy of ``obj``."""
+        number = next(self._numbers)
         made = {
-            "id": f"evt_{next(self._numbers):06d}",
+            "id": f"evt_{number:06d}",
             "object": "event",
             "type": event_type,
-            "created": next(self._clock) // 3 * 2,  # often two events share a second
+            "created": START + number // 2 * 2,  # often two events share a second
             "api_version": self.api_version,
             "livemode": False,
             "data": {"object": {**obj}},
@@ -125,6 +125,7 @@ class StripeStory:
         """Authorised, to be captured later."""
         intent["capture_method"] = "manual"
         charge = self.charge(intent, captured=False)
+        charge["payment_method_details"] = {"card": {"capture_before": charge["created"] + 604_800}}
         self.event("charge.succeeded", charge)
         intent.update(status="requires_capture", amount_capturable=intent["amount"])
         self.event("payment_intent.amount_capturable_updated", intent)
@@ -265,6 +266,7 @@ class StripeStory:
             "amount": amount,
             "currency": currency,
             "automatic": False,
+            "created": START + number,
             "arrival_date": START + 86_400,
             "metadata": {},
             "failure_balance_transaction": None,

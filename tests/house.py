@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -139,11 +139,13 @@ async def house(
     *,
     thin: bool = False,
     api_version: str | None = None,
+    before: Callable[[RunningSandbox, httpx.AsyncClient], Awaitable[None]] | None = None,
     **settings: Any,
 ) -> AsyncIterator[House]:
     """A house of its own. ``thin``: the sandbox sends thin events instead of snapshots.
 
-    ``api_version``: that of the snapshots, else the account's.
+    ``api_version``: that of the snapshots, else the account's. ``before`` is what happens at Stripe, and on
+    the database, before anybody of ours listens.
     """
     sock = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}/webhooks/stripe"
@@ -152,6 +154,8 @@ async def house(
         running_sandbox(config) as sandbox,
         httpx.AsyncClient(base_url=sandbox.url, auth=("sk_test_x", "")) as stripe,
     ):
+        if before is not None:
+            await before(sandbox, stripe)
         given: Json = {
             "database_url": database_url,
             "redis_url": valkey.url(),

@@ -192,6 +192,12 @@ class StripeUnavailableError(TallystickError):
     code, status, title, retryable = "stripe_unavailable", 503, "Stripe cannot be reached", True
 
 
+class UnsteadyBalanceError(TallystickError):
+    """``tallystick adopt``: Stripe's balance and its balance transactions did not come to agree."""
+
+    code, status, title, retryable = "unsteady_balance", 503, "Stripe's balance does not hold still", True
+
+
 class DatabaseUnavailableError(TallystickError):
     """PostgreSQL could not be reached in time."""
 

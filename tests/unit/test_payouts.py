@@ -64,6 +64,7 @@ def test_its_balance_transactions_tell_of_it_too() -> None:
 def _topup(status: str) -> Json:
     return {
         "id": "tu_1", "object": "topup", "status": status, "amount": 900, "currency": "usd",
+        "created": START,
         "balance_transaction": "txn_in",
     }  # fmt: skip
 

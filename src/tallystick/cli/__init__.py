@@ -13,7 +13,18 @@ from tallystick.cli.output import err
 from tallystick.errors import TallystickError
 from tallystick.monitoring import logging
 
-_COMMANDS: Final = ("up", "demo", "serve", "worker", "sandbox", "control", "migrate", "doctor", "erase")
+_COMMANDS: Final = (
+    "up",
+    "demo",
+    "serve",
+    "worker",
+    "sandbox",
+    "control",
+    "migrate",
+    "adopt",
+    "doctor",
+    "erase",
+)
 """Each is a function of that name in the module of that name."""
 _GROUPS: Final = ("keys", "secrets", "events", "dead-letters", "webhook-endpoints", "ledger", "journal")
 """Each is a Typer ``app`` in the module of that name."""

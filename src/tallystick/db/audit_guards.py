@@ -12,6 +12,7 @@ AUDIT_TABLES: Final = (
     "journal_entries",
     "journal_decisions",
     "account_maps",
+    "ledger_openings",
 )
 
 AUDIT_GUARDS: Final = (

@@ -8,6 +8,7 @@ by the posting table. What is in none of its rows goes to suspense: posted, neve
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from tallystick.events.applications import WHOLLY_GOODS, Purpose, purpose_of
 from tallystick.events.charges import Capture, charge_effects
@@ -44,6 +45,7 @@ def balance_transaction_effects(body: JsonObject, facts: Facts) -> Effects:
         source=txn.id,
         payment_id=payment_id,
         rule_version=_rule_of(txn).version,
+        object_created_at=_source_created(txn.source_object),
     )
     moved = Effects(transactions=transactions(transaction)) + _sale_of_one_capture(txn, transaction, facts)
     return moved + exchange_difference(txn, facts, payment_id) + _source_effects(txn, facts)
@@ -177,14 +179,24 @@ def _source_effects(txn: BalanceTransaction, facts: Facts) -> Effects:
         case "charge":
             assert source is not None
             charge = Charge.read(source)
-            told = charge_effects(charge, source, heard_at=txn.created, source=txn.id, facts=known)
+            told = charge_effects(
+                charge,
+                source,
+                heard_at=txn.created,
+                source=txn.id,
+                facts=known,
+                not_before=_charged_at(txn, charge),
+            )
             # What it was for may wait for a look-up: that is for the charge's own events.
             waiting = tuple(question for question in told.waiting_for if question.kind in DECIDED_HERE)
             return _dated_by(txn, charge.failure_balance_transaction, replace(told, waiting_for=waiting))
         case "refund":
             assert source is not None
             refund = Refund.read(source)
-            seen = refund_effects(refund, heard_at=txn.created, source=txn.id, facts=known)
+            failed_now = txn.created if txn.id == refund.failure_balance_transaction else None
+            seen = refund_effects(
+                refund, heard_at=txn.created, source=txn.id, facts=known, not_before=failed_now
+            )
             # Its application may wait for a look-up: that is for the refund's own events.
             told = Effects(transactions=seen.transactions, refunds=seen.refunds)
             return _dated_by(txn, refund.failure_balance_transaction, told)
@@ -210,15 +222,31 @@ def _dated_by(txn: BalanceTransaction, failure: str | None, told: Effects) -> Ef
     return replace(told, transactions=kept)
 
 
+def _source_created(source: JsonObject | None) -> datetime | None:
+    created = source.get("created") if source is not None else None
+    return moment(created) if type(created) is int else None
+
+
+def _charged_at(txn: BalanceTransaction, charge: Charge) -> int | None:
+    """When the charge was captured, or failed after all, where its balance transaction tells.
+
+    That of a capture by hand is made with the capture; any other may come a while after the charge.
+    """
+    own = charge.captured_by_hand and txn.id == charge.balance_transaction
+    return txn.created if own or txn.id == charge.failure_balance_transaction else None
+
+
 def _payout_effects(txn: BalanceTransaction, payout: Payout) -> Effects:
     """Its arrival. When it came back only the transaction of that knows, or an event."""
     if payout.status == "failed" and txn.id != payout.failure_balance_transaction:
         return NO_EFFECTS
-    return Effects(transactions=payout_postings(payout, heard_at=txn.created, source=txn.id))
+    made = payout_postings(payout, heard_at=txn.created, source=txn.id, not_before=txn.created)
+    return Effects(transactions=made)
 
 
 def _topup_effects(txn: BalanceTransaction, topup: Topup) -> Effects:
     """That it succeeded, which made its own transaction; a reversal made another one."""
     if txn.id == topup.balance_transaction:
         topup = replace(topup, status="succeeded")
-    return Effects(transactions=topup_postings(topup, heard_at=txn.created, source=txn.id))
+    made = topup_postings(topup, heard_at=txn.created, source=txn.id, not_before=txn.created)
+    return Effects(transactions=made)

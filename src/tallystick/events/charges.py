@@ -44,8 +44,13 @@ def on_charge(event: Event, facts: Facts) -> Effects:
         heard_at=charge.created if at_creation else event.created,
         source=event.id,
         facts=facts,
+        not_before=event.created if event.type in _TELLS_OF_ITS_TIME else None,
     )
     return effects + _refunds_of(charge, event, facts)
+
+
+_TELLS_OF_ITS_TIME: Final = ("charge.succeeded", "charge.captured", "charge.failed")
+"""Events that are sent when it happens; others can come long after."""
 
 
 def _with_clear_capture(charge: Charge, event: Event, facts: Facts) -> Effects:
@@ -66,34 +71,49 @@ def _with_clear_capture(charge: Charge, event: Event, facts: Facts) -> Effects:
     return effects + _refunds_of(clear, event, facts)
 
 
-def charge_effects(charge: Charge, obj: JsonObject, *, heard_at: int, source: str, facts: Facts) -> Effects:
+def charge_effects(
+    charge: Charge,
+    obj: JsonObject,
+    *,
+    heard_at: int,
+    source: str,
+    facts: Facts,
+    not_before: int | None = None,
+) -> Effects:
     """What a charge's state implies, wherever the charge was seen.
 
     ``heard_at`` (Unix seconds) dates the capture when nothing earlier is known: the ledger keeps the minimum.
+    ``not_before`` is when it came into this state, where the source tells; else it may have been with the
+    charge itself.
     """
+    since = charge.created if not_before is None else not_before
     payment = Capture.of(charge)
     effects = Effects(
         payments=(_report(charge, payment, heard_at=heard_at, source=source),),
         balance_transactions=_balance_transactions(charge, obj),
     )
     if charge.status == "succeeded" and charge.captured:
-        effects += payment.effects(moment(heard_at), source, facts)
+        told = payment.effects(moment(heard_at), source, facts)
+        effects += told.dated(created=charge.created, not_before=since)
     if charge.status == "failed" and charge.failure_balance_transaction:
-        effects += _failed_later(charge, payment, heard_at, source, facts)
+        effects += _failed_later(charge, heard_at, source, facts, since)
     return effects
 
 
-def _failed_later(charge: Charge, payment: Capture, heard_at: int, source: str, facts: Facts) -> Effects:
+def _failed_later(charge: Charge, heard_at: int, source: str, facts: Facts, since: int) -> Effects:
     """A bank debit that had been booked and failed after all: what was posted, and its mirror.
 
     Most never counted as paid, and another charge may yet pay their PaymentIntent: they took no sale that
     could be taken back. What a debit paid of an invoice is told by the invoice payment.
     """
-    told = payment.effects(moment(heard_at), source, facts)
+    told = Capture.of(charge).effects(moment(heard_at), source, facts)
     had_paid = _had_paid(charge, facts)
     kinds = ("charge_captured", "sale") if had_paid is True else ("charge_captured",)
-    posted = tuple(made for made in told.transactions if made.kind in kinds)
-    mirrors = tuple(reverse(transaction, occurred_at=moment(heard_at)) for transaction in posted)
+    dated = told.dated(created=charge.created, not_before=charge.created)
+    posted = tuple(made for made in dated.transactions if made.kind in kinds)
+    mirrors = tuple(
+        reverse(transaction, occurred_at=moment(heard_at), not_before=moment(since)) for transaction in posted
+    )
     waiting = (had_paid,) if isinstance(had_paid, Question) else told.waiting_for if had_paid else ()
     return Effects(transactions=posted + mirrors, waiting_for=waiting)
 

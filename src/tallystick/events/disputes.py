@@ -30,6 +30,7 @@ _NOTICES: Final = {
     "charge.dispute.closed": "dispute.closed",
 }
 
+_CLOSED: Final = "charge.dispute.closed"
 _DECIDED: Final = frozenset({"won", "lost", "warning_closed", "charge_refunded", "prevented"})
 _RETURNED: Final = frozenset({"insufficient_funds", "incorrect_account_details", "bank_cannot_process"})
 """Reasons of a bank debit that came back late: no claim against us, the customer owes it again."""
@@ -103,6 +104,9 @@ def _decided(
                 occurred_at=moment(event.created),
                 source=event.id,
                 payment_id=payment_id,
+                # other events may come long after it was decided
+                not_before=moment(event.created if event.type == _CLOSED else txn.created),
+                object_created_at=moment(dispute.created),
             )
             for txn in txns
         )

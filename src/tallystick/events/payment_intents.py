@@ -36,7 +36,9 @@ def on_payment_intent(event: Event, facts: Facts) -> Effects:
             # its amount may come from several captures or charges, each of which tells of itself
             effects += Effects(notices=(capture.notice(),))
         else:
-            effects += capture.effects(moment(event.created), event.id, facts)
+            # its charge, which tells more, was not made before it was
+            told = capture.effects(moment(event.created), event.id, facts)
+            effects += told.dated(created=intent.created, not_before=intent.created)
     return effects
 
 

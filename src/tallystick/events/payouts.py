@@ -19,7 +19,12 @@ def on_payout(event: Event, _facts: Facts) -> Effects:
     """Every payout.* event."""
     payout = Payout.read(event.object)
     effects = Effects(
-        transactions=payout_postings(payout, heard_at=event.created, source=event.id),
+        transactions=payout_postings(
+            payout,
+            heard_at=event.created,
+            source=event.id,
+            not_before=event.created if event.type == "payout.failed" else None,
+        ),
         balance_transactions=tuple(
             BalanceTransactionSeen(txn)
             for txn in (payout.balance_transaction, payout.failure_balance_transaction)
@@ -29,8 +34,12 @@ def on_payout(event: Event, _facts: Facts) -> Effects:
     return effects + _notices(event, payout)
 
 
-def payout_postings(payout: Payout, *, heard_at: int, source: str) -> tuple[LedgerTransaction, ...]:
+def payout_postings(
+    payout: Payout, *, heard_at: int, source: str, not_before: int | None = None
+) -> tuple[LedgerTransaction, ...]:
     """What a payout's state implies, wherever it was seen; ``heard_at`` in Unix seconds dates a failure.
+
+    ``not_before`` is when it failed, where the source tells; else it may have been at any time.
 
     A payout that failed may have counted as paid before: both facts are posted, whether or not the first was
     heard of, and the first no later than the second. One of a negative amount, a reversal or a debit of the
@@ -38,6 +47,8 @@ def payout_postings(payout: Payout, *, heard_at: int, source: str) -> tuple[Ledg
     """
     if payout.status not in ("paid", "failed"):
         return ()
+    made_at = moment(payout.created) if payout.created is not None else None
+    arrived_at = _arrival(payout, heard_at)
     arrived = post(
         f"payout:{payout.id}:paid",
         "payout_paid",
@@ -46,12 +57,20 @@ def payout_postings(payout: Payout, *, heard_at: int, source: str) -> tuple[Ledg
             credit(chart.PAYOUTS_IN_TRANSIT, payout.amount, payout.currency),
         ],
         description=f"Payout {payout.id}",
-        occurred_at=_arrival(payout, heard_at),
+        occurred_at=arrived_at,
         source=source,
+        # a day is known, which began before a payout that was made and arrived on it
+        not_before=max(arrived_at, made_at or arrived_at),
+        object_created_at=made_at,
     )
     if arrived is None or payout.status == "paid":
         return transactions(arrived)
-    returned = reverse(arrived, key=f"payout:{payout.id}:unpaid", occurred_at=moment(heard_at))
+    returned = reverse(
+        arrived,
+        key=f"payout:{payout.id}:unpaid",
+        occurred_at=moment(heard_at),
+        not_before=made_at if not_before is None else moment(not_before),
+    )
     return (arrived, returned)
 
 

@@ -34,7 +34,8 @@ from tallystick.stripe_gateway.payloads import Charge, Refund
 def on_refund(event: Event, facts: Facts) -> Effects:
     """refund.created, refund.updated, refund.failed, charge.refund.updated."""
     refund = Refund.read(event.object)
-    return refund_effects(refund, heard_at=event.created, source=event.id, facts=facts)
+    failed_now = event.created if event.type == "refund.failed" else None
+    return refund_effects(refund, heard_at=event.created, source=event.id, facts=facts, not_before=failed_now)
 
 
 def refund_effects(
@@ -44,8 +45,9 @@ def refund_effects(
     source: str,
     facts: Facts,
     charge: Charge | None = None,
+    not_before: int | None = None,
 ) -> Effects:
-    """What a refund's state implies, wherever it was seen.
+    """What a refund's state implies, wherever it was seen; ``not_before``: when it failed, if that is told.
 
     A refund made elsewhere does not say whether its charge was captured, nor what that was for: the charge
     does, and is asked for. The movement does not wait for it where the refund itself shows that money moved.
@@ -73,6 +75,7 @@ def refund_effects(
         return effects
     about: dict[str, Any] = {
         "occurred_at": moment(refund.created),
+        "object_created_at": moment(refund.created),
         "source": source,
         "payment_id": payment_id,
     }
@@ -87,7 +90,8 @@ def refund_effects(
         elif tax is not None:
             posted += transactions(_application(refund, tax, about))
     if refund_status(refund) in REFUND_RELEASED:
-        posted += tuple(reverse(transaction, occurred_at=moment(heard_at)) for transaction in posted)
+        since = moment(refund.created if not_before is None else not_before)
+        posted += tuple(reverse(made, occurred_at=moment(heard_at), not_before=since) for made in posted)
     return effects + Effects(transactions=posted) + (NO_EFFECTS if waiting else _notice(refund, payment_id))
 
 

@@ -9,7 +9,7 @@ same books.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from operator import add, attrgetter
 from typing import Any, Final
@@ -141,6 +141,19 @@ class Effects:
             self.payments or self.refunds or self.disputes
         )
         return (reports[0].stripe_payment_intent or reports[0].stripe_charge) if reports else None
+
+    def dated(self, *, created: int, not_before: int) -> Effects:
+        """The same, its ledger transactions with the times (Unix seconds) that an opening of the books needs.
+
+        ``created`` is when the object that they are about was made; ``not_before`` see LedgerTransaction.
+        """
+        return replace(
+            self,
+            transactions=tuple(
+                replace(each, object_created_at=moment(created), not_before=moment(not_before))
+                for each in self.transactions
+            ),
+        )
 
     def __add__(self, other: Effects) -> Effects:
         return self if other is NO_EFFECTS else Effects(*map(add, _parts(self), _parts(other)))

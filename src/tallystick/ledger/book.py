@@ -92,6 +92,15 @@ SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:times AS timestamptz[]), CAST
 ON CONFLICT DO NOTHING
 """)
 
+_STAY_AS_THEY_ARE: Final = text(
+    "SELECT pg_advisory_xact_lock_shared(hashtextextended('tallystick:opening', 0))"
+)
+
+_CUT_OVER: Final = text("""
+SELECT (SELECT cut_over FROM ledger_openings) AS cut_over,
+       EXISTS (SELECT 1 FROM ledger_transactions WHERE kind NOT LIKE 'journal%') AS begun
+""")
+
 _ADD_TO_BALANCES: Final = text("""
 INSERT INTO account_balances AS b (account_id, debits, credits)
 SELECT * FROM unnest(CAST(:accounts AS int[]), CAST(:debits AS bigint[]), CAST(:credits AS bigint[]))
@@ -101,10 +110,24 @@ ON CONFLICT (account_id) DO UPDATE SET
 
 
 class Book:
-    """The ledger as a place to post to. One a process: it remembers the ids of accounts."""
+    """The ledger as a place to post to. One a process: it remembers the ids of accounts, and the cut-over."""
 
     def __init__(self) -> None:
         self._account_ids: dict[Account, int] = {}
+        self._cut_over: datetime | None = None
+        self._begun = False
+
+    async def cut_over(self, connection: AsyncConnection) -> datetime | None:
+        """When the books were opened on an account in use; None where they began with its first event.
+
+        Neither changes until the caller's transaction ends: books are opened before anything is posted, by
+        one who waits for those that post (``openings.py``).
+        """
+        if not self._begun:
+            await connection.execute(_STAY_AS_THEY_ARE)  # by itself: what is read must be seen under the lock
+            row = (await connection.execute(_CUT_OVER)).one()
+            self._cut_over, self._begun = row.cut_over, row.begun or row.cut_over is not None
+        return self._cut_over
 
     async def post(self, connection: AsyncConnection, transactions: Iterable[LedgerTransaction]) -> Posted:
         """Write the transactions that do not stand yet.

@@ -163,6 +163,9 @@ async def approve(
     Raises NotFoundError, InvalidStateError, SecondPersonRequiredError.
     """
     entry = await _pending(connection, entry_id)
+    cut_over = await book.cut_over(connection)
+    if cut_over is not None and entry.occurred_at < cut_over:
+        raise InvalidStateError("The books were opened later than this entry is dated: reject it.")
     if person.is_same_as(entry.author):
         raise SecondPersonRequiredError(f"{entry.author.name} wrote this entry: another person approves it.")
     await _decide(connection, entry_id, Outcome.APPROVED, person, comment)
@@ -229,6 +232,12 @@ async def _store(
     occurred_at = draft.occurred_at or now
     if occurred_at > now + _CLOCKS_DIFFER:
         raise InvalidRequestError("An entry is not dated in the future.", param="occurred_at")
+    cut_over = await book.cut_over(connection)
+    if cut_over is not None and occurred_at < cut_over:
+        raise InvalidRequestError(
+            f"The books begin at {cut_over:%Y-%m-%d %H:%M:%S} UTC: what was before is in the opening.",
+            param="occurred_at",
+        )
     row = {
         "id": entry_id,
         "description": draft.description,

@@ -51,6 +51,10 @@ class LedgerTransaction:
     ``occurred_at`` is when it happened at Stripe (aware, UTC). ``source`` is the id of the event or object
     that told of it. ``payment_id`` is our payment it belongs to, if it belongs to one. ``rule_version``
     counts up when the rule that made it changes its legs.
+
+    Two times matter where books are opened on an account in use (see ``opening.py``): ``not_before``, before
+    which the fact certainly did not happen, where ``occurred_at`` may be the time of a later source (None:
+    it is exact), and ``object_created_at``, when the object at Stripe that it is about was made.
     """
 
     effect_key: str
@@ -61,6 +65,8 @@ class LedgerTransaction:
     source: str
     payment_id: str | None = None
     rule_version: int = 1
+    not_before: datetime | None = None
+    object_created_at: datetime | None = None
     digest: bytes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,6 +89,8 @@ def post(
     source: str,
     payment_id: str | None = None,
     rule_version: int = 1,
+    not_before: datetime | None = None,
+    object_created_at: datetime | None = None,
 ) -> LedgerTransaction | None:
     """Make a ledger transaction; zero legs are dropped, and one without legs is none.
 
@@ -92,12 +100,25 @@ def post(
     if not entries:
         return None
     return LedgerTransaction(
-        effect_key, kind, description, occurred_at, entries, source, payment_id, rule_version
+        effect_key,
+        kind,
+        description,
+        occurred_at,
+        entries,
+        source,
+        payment_id,
+        rule_version,
+        not_before,
+        object_created_at,
     )
 
 
 def reverse(
-    transaction: LedgerTransaction, *, occurred_at: datetime, key: str | None = None
+    transaction: LedgerTransaction,
+    *,
+    occurred_at: datetime,
+    key: str | None = None,
+    not_before: datetime | None = None,
 ) -> LedgerTransaction:
     """The mirror of a transaction, the only way to take a fact back: as ``key``, else ``KEY:reversed``."""
     mirrored = tuple(
@@ -110,6 +131,7 @@ def reverse(
         description=f"Reversal: {transaction.description}",
         entries=mirrored,
         occurred_at=occurred_at,
+        not_before=not_before,
     )
 
 

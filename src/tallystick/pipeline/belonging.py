@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tallystick.ledger.history import Among
+from tallystick.ledger.openings import cut_over_of
 from tallystick.payments.reading import names_of
 from tallystick.pipeline.archives import COLUMNS
 from tallystick.pipeline.reading import read_events
@@ -94,7 +95,7 @@ def _under(key: str) -> Among:
 
 async def _of_event(connection: AsyncConnection, event: str) -> Among:
     rows = (await connection.execute(_EVENT, {"name": event})).all()
-    reads, _ = await read_events(connection, rows)
+    reads, _ = await read_events(connection, rows, cut_over=await cut_over_of(connection))
     return Among(keys=tuple(item.effect_key for read in reads for item in read.effects.transactions))
 
 

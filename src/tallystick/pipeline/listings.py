@@ -75,6 +75,15 @@ UPDATE stripe_listings
  WHERE name = :name AND through IS NOT NULL
 """)
 
+# As if everything before had been read: the next window begins there, less its reach.
+_BEGIN: Final = text("""
+INSERT INTO stripe_listings AS l (name, through, started_at, finished_at)
+VALUES (:name, CAST(:since AS timestamptz), now(), '-infinity')
+ON CONFLICT (name) DO UPDATE SET
+  through = least(l.through, l.since, excluded.through), since = NULL, until = NULL, cursor = NULL,
+  lease = NULL, leased_until = NULL, finished_at = '-infinity'
+""")
+
 _STANDING: Final = text("""
 SELECT name, through, since, until, seen, found, found_in_all, started_at, finished_at
   FROM stripe_listings ORDER BY name
@@ -144,6 +153,11 @@ async def standing(connection: AsyncConnection) -> list[dict[str, Any]]:
 async def read_at_once(connection: AsyncConnection, name: str, *, since: datetime | None = None) -> None:
     """Make a list's next window due now, and have it begin at ``since``, if that is given and earlier."""
     await connection.execute(_AT_ONCE, {"name": name, "since": since})
+
+
+async def begin_at(connection: AsyncConnection, name: str, since: datetime) -> None:
+    """Have a list read from ``since`` on, whether or not it was ever read; at once."""
+    await connection.execute(_BEGIN, {"name": name, "since": since})
 
 
 async def _take(engine: AsyncEngine, listing: Listing, held: Mapping[str, str]) -> Window | None:

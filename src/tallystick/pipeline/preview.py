@@ -12,6 +12,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tallystick.events.spec import Effects
+from tallystick.ledger.openings import cut_over_of
 from tallystick.payments.customer_reports import CustomerReport, PaymentMethodReport
 from tallystick.payments.dispute_reports import DisputeReport
 from tallystick.payments.reports import PaymentReport, RefundReport
@@ -102,7 +103,8 @@ class Preview:
 async def preview(connection: AsyncConnection, ids: Sequence[str]) -> list[Preview]:
     """What processing these events would do now, in the order of ``ids``; unknown ids are left out."""
     rows = {row.id: row for row in await connection.execute(_ROWS, {"ids": list(ids)})}
-    reads, errors = await read_events(connection, [rows[each] for each in ids if each in rows])
+    known = [rows[each] for each in ids if each in rows]
+    reads, errors = await read_events(connection, known, cut_over=await cut_over_of(connection))
     standing = await _look(connection, [read.effects for read in reads])
     found = {read.event: _preview(read, standing) for read in reads}
     for event, error in errors.items():

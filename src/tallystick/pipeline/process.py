@@ -130,9 +130,10 @@ class Processor:
             await hold_maps(connection)
             rows = (await connection.execute(_CLAIM, {"ids": list(ids)})).all()
             pending = [row for row in rows if row.status == "pending"]
-            reads, errors = await read_events(connection, pending)
-            if not await keep(connection, [read.decided for read in reads]):
-                reads, errors = await read_events(connection, pending)  # another worker decided first
+            cut_over = await self._book.cut_over(connection)
+            reads, errors = await read_events(connection, pending, cut_over=cut_over)
+            if not await keep(connection, [read.decided for read in reads]):  # another worker decided first
+                reads, errors = await read_events(connection, pending, cut_over=cut_over)
             effects = [read.effects for read in reads]
             posted, ties = await write_effects(connection, self._book, effects, hold_ties=True)
             if posted.conflicts:

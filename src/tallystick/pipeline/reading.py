@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -17,6 +18,8 @@ from tallystick.events.balance_transactions import balance_transaction_effects
 from tallystick.events.catalog import EVENTS
 from tallystick.events.revenue import MAPPED
 from tallystick.events.spec import NO_EFFECTS, Effects, Event, Facts, Question
+from tallystick.ledger.entries import transactions
+from tallystick.ledger.opening import since_opening
 from tallystick.pipeline.account_maps import account_maps, decide
 from tallystick.pipeline.archives import Row, StoredEvent, with_bodies
 from tallystick.pipeline.lookups import stored_facts
@@ -40,12 +43,13 @@ class Read:
 
 
 async def read_events(
-    connection: AsyncConnection, rows: Iterable[Row]
+    connection: AsyncConnection, rows: Iterable[Row], *, cut_over: datetime | None
 ) -> tuple[list[Read], dict[str, Exception]]:
     """What events mean: by their rule, asked again with stored facts where it needs them.
 
-    ``rows`` are of the inbox, with their bodies or without (see ``archives.Row``). Returns what was read, and
-    the errors of the others by id.
+    ``rows`` are of the inbox, with their bodies or without (see ``archives.Row``); ``cut_over`` is that of
+    the books, if they were opened on an account in use. Returns what was read, and the errors of the others
+    by id.
     """
     reads: list[Read] = []
     errors: dict[str, Exception] = {}
@@ -59,7 +63,7 @@ async def read_events(
         waiting: list[tuple[StoredEvent, Read]] = []
         for row in unread:
             try:
-                read = _read(row, facts)
+                read = _read(row, facts, cut_over)
             except Exception as error:  # a rule's exception is this event's failure, and no other's
                 errors[row.id] = error
                 continue
@@ -87,7 +91,7 @@ def _with_answers(read: Read, asked: tuple[Question, ...], decided: Mapping[Ques
 
 
 async def read_balance_transactions(
-    connection: AsyncConnection, rows: Iterable[Any]
+    connection: AsyncConnection, rows: Iterable[Any], *, cut_over: datetime | None
 ) -> tuple[dict[str, Read], dict[str, Exception]]:
     """What stored balance transactions mean, by their rule; ``rows`` have ``id`` and ``body``.
 
@@ -110,7 +114,7 @@ async def read_balance_transactions(
                 read.pop(row.id, None)
                 continue
             known = read[row.id].asked if row.id in read else ()
-            made = Read(row.id, effects)
+            made = Read(row.id, _since_opening(effects, cut_over))
             read[row.id] = _with_answers(made, known or effects.waiting_for, decided)
         unread = [row for row in unread if row.id in read and not asked.issuperset(_open(read[row.id]))]
         questions = {question for row in unread for question in _open(read[row.id])} - asked
@@ -127,7 +131,7 @@ def _open(read: Read) -> tuple[Question, ...]:
     return read.effects.waiting_for
 
 
-def _read(row: StoredEvent, facts: Facts) -> Read:
+def _read(row: StoredEvent, facts: Facts, cut_over: datetime | None) -> Read:
     """What one event means; raises what its rule raises."""
     spec = EVENTS.get(thin.snapshot_type(row.type))
     if spec is None:
@@ -138,4 +142,11 @@ def _read(row: StoredEvent, facts: Facts) -> Read:
         return Read(row.id, Effects(waiting_for=(event,)))
     if event.account is not None:  # a connected account's money is not ours
         return Read(row.id, NO_EFFECTS, ignored=True)
-    return Read(row.id, spec.rule(event, facts))
+    return Read(row.id, _since_opening(spec.rule(event, facts), cut_over))
+
+
+def _since_opening(effects: Effects, cut_over: datetime | None) -> Effects:
+    if cut_over is None or not effects.transactions:
+        return effects
+    kept = (since_opening(transaction, cut_over) for transaction in effects.transactions)
+    return replace(effects, transactions=transactions(*kept))

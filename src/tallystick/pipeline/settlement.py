@@ -39,6 +39,8 @@ from tallystick.stripe_gateway.client import StripeGateway
 
 log = structlog.get_logger(__name__)
 
+DAILY: Final = "balance_transactions:days"
+"""The list that reaches back the farthest."""
 _LATEST: Final = timedelta(minutes=10)
 _BATCH: Final = 200
 _FETCHES_AT_ONCE: Final = 8
@@ -85,7 +87,7 @@ def _listings(settings: Settings) -> tuple[Listing, ...]:
     every = timedelta(seconds=settings.settlement_interval_s)
     hours, days = timedelta(hours=3), timedelta(days=3)
     return (
-        Listing("balance_transactions:days", every=timedelta(days=1), reach=days, first=days),
+        Listing(DAILY, every=timedelta(days=1), reach=days, first=days),
         Listing("balance_transactions:hours", every=timedelta(hours=1), reach=hours, first=hours),
         # a little less than the interval, so that the pulls of one worker do not drift past it
         Listing("balance_transactions:minutes", every=0.9 * every, reach=_LATEST, first=_LATEST),
@@ -240,9 +242,10 @@ class Settlement:
         async with self._engine.begin() as connection:
             await hold_maps(connection)
             rows = (await connection.execute(_DUE, {"wanted": False, "limit": limit})).all()
-            found, errors = await read_balance_transactions(connection, rows)
-            if not await keep(connection, [each.decided for each in found.values()]):
-                found, errors = await read_balance_transactions(connection, rows)  # another decided first
+            cut_over = await self._book.cut_over(connection)
+            found, errors = await read_balance_transactions(connection, rows, cut_over=cut_over)
+            if not await keep(connection, [each.decided for each in found.values()]):  # another was first
+                found, errors = await read_balance_transactions(connection, rows, cut_over=cut_over)
             read = {txn: each.effects for txn, each in found.items()}
             for row in rows:
                 if error := errors.get(row.id):  # put off, not in the way of the others

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from tallystick.stripe_gateway.fields import (
     JsonObject,
     all_whole,
+    as_mapping,
     currency_field,
     filled,
     int_field,
@@ -92,6 +94,7 @@ class Topup:
     status: str
     amount: int
     currency: str
+    created: int | None
     balance_transaction: str | None
 
     @classmethod
@@ -102,5 +105,28 @@ class Topup:
             status=text_field(obj, "status"),
             amount=int_field(obj, "amount"),
             currency=currency_field(obj),
+            created=optional_time_field(obj, "created"),
             balance_transaction=reference(obj.get("balance_transaction")),
         )
+
+
+def funds(balance: JsonObject) -> dict[tuple[str, str], int]:
+    """What Stripe's Balance object says is held, in minor units, by balance type and currency.
+
+    Available and pending money together. ``instant_available`` is a part of what is there already, and
+    ``connect_reserved`` has left the balance by balance transactions of its own: neither counts. Raises
+    PayloadError.
+    """
+    found: dict[tuple[str, str], int] = {}
+    parts: list[tuple[str, JsonObject]] = [("payments", balance)]
+    parts += [(name, as_mapping(balance.get(name))) for name in ("issuing", "refund_and_dispute_prefunding")]
+    for balance_type, part in parts:
+        for status in ("available", "pending"):
+            for fund in part.get(status) or ():
+                key = (balance_type, text_field(fund, "currency"))
+                found[key] = found.get(key, 0) + int_field(fund, "amount")
+    return found
+
+
+BALANCE_TYPES: Final = frozenset({"payments", "issuing", "refund_and_dispute_prefunding"})
+"""The balances that Stripe's Balance object shows."""

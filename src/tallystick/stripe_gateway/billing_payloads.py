@@ -32,6 +32,7 @@ class Payout:
     amount: int
     currency: str
     automatic: bool
+    created: int | None
     arrival_date: int | None
     failure_code: str | None
     failure_message: str | None
@@ -48,6 +49,7 @@ class Payout:
             amount=int_field(obj, "amount"),
             currency=currency_field(obj),
             automatic=obj.get("automatic") is True,
+            created=optional_time_field(obj, "created"),
             arrival_date=optional_time_field(obj, "arrival_date"),
             failure_code=optional_text_field(obj, "failure_code"),
             failure_message=optional_text_field(obj, "failure_message"),

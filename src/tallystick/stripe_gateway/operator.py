@@ -1,10 +1,12 @@
-"""Calls to Stripe that only an operator makes: what a key may do, the account, webhook endpoints."""
+"""Calls to Stripe that only an operator makes: what a key may do, account, balance, webhook endpoints."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from tallystick.stripe_gateway.answers import RefusedError, StripeAnswer
+from tallystick.stripe_gateway.calls import PAGE
 from tallystick.stripe_gateway.client import StripeGateway
 from tallystick.stripe_gateway.permissions import Permission
 
@@ -12,11 +14,26 @@ _ENDPOINTS: Final = "/v1/webhook_endpoints"
 
 
 class OperatorGateway(StripeGateway):
-    """The gateway with what ``tallystick doctor`` asks besides."""
+    """The gateway with what ``tallystick doctor`` and ``tallystick adopt`` ask besides."""
 
     async def account(self) -> StripeAnswer:
         """The account that the key belongs to."""
         return await self._call("get", "/v1/account")
+
+    async def balance(self) -> dict[str, Any]:
+        """What the account holds at Stripe now."""
+        return (await self._call("get", "/v1/balance")).object
+
+    async def page_of_movements(self, narrowed: Mapping[str, Any], after: str | None) -> dict[str, Any]:
+        """One page of 100 balance transactions, newest first, without their sources.
+
+        ``narrowed``: Stripe's own parameters, such as ``created`` and ``type``; ``after``: the last id of the
+        page before. ``{"data": […], "has_more": bool}``.
+        """
+        behind = {} if after is None else {"starting_after": after}
+        return (
+            await self._call("get", "/v1/balance_transactions", {**narrowed, **behind, "limit": PAGE})
+        ).object
 
     async def try_permission(self, permission: Permission) -> int | None:
         """Ask for something harmless that needs the permission; Stripe's clock when it answered, if it said.

@@ -134,6 +134,8 @@ class Charge:
     amount_captured: int
     amount_refunded: int
     captured: bool
+    captured_by_hand: bool
+    """Authorised first: it was captured later than it was made. Only cards show it."""
     capture_unclear: bool
     currency: str
     created: int
@@ -174,6 +176,7 @@ class Charge:
             amount_captured=amount_field(obj, "amount_captured", amount if captured else 0),
             amount_refunded=refunded,
             captured=captured,
+            captured_by_hand=captured and card.get("capture_before") is not None,
             capture_unclear=captured and refunded > 0 and obj.get("amount_captured") is None,
             currency=currency_field(obj),
             created=time_field(obj, "created"),

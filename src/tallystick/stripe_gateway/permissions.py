@@ -64,3 +64,13 @@ FOR_DOCTOR: Final = (
     Permission("webhook_endpoints", "write", "Webhook Endpoints", "doctor --fix: making or mending it"),
 )
 """What only ``tallystick doctor`` needs; another key can be given to it."""
+
+FOR_ADOPTION: Final = (
+    Permission(
+        "balance",
+        "read",
+        "Balance and Balance transaction sources",
+        "adopt: what the account holds, to begin the books with",
+    ),
+)
+"""What only ``tallystick adopt`` needs."""

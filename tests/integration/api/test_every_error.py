@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -26,13 +26,20 @@ from tests.road import Road, owner_engine
 
 from tallystick.api.description import error_kinds
 from tallystick.embedded import EmbeddedValkey
-from tallystick.errors import ConfigurationError, LedgerInconsistentError, UnbalancedError
+from tallystick.errors import (
+    ConfigurationError,
+    LedgerInconsistentError,
+    UnbalancedError,
+    UnsteadyBalanceError,
+)
 from tallystick.ledger.entries import debit, post
 from tallystick.ledger.export.account_names import AccountNames
 from tallystick.ledger.export.books import Period
 from tallystick.ledger.export.formats import FORMATS, ExportFormat
 from tallystick.ledger.export.writing import export
+from tallystick.pipeline.adoption import derive
 from tallystick.settings import load_settings
+from tallystick.stripe_gateway.operator import OperatorGateway
 from tallystick.stripe_gateway.signature import sign
 
 Answer = httpx.Response
@@ -250,6 +257,24 @@ async def too_many_exports(face: Face) -> Answer:
             assert [answer.status_code for answer in await asyncio.gather(*first)] == [200, 200]
 
 
+async def unsteady_balance(face: Face) -> str:
+    """Stripe's balance never says what its balance transactions come to."""
+
+    class Erring:
+        calls = 0
+
+        async def balance(self) -> dict[str, Any]:
+            self.calls += 1
+            return {"available": [{"amount": self.calls, "currency": "usd"}]}
+
+        async def page_of_movements(self, _narrowed: Any, _after: Any) -> dict[str, Any]:
+            return {"data": [], "has_more": False}
+
+    with pytest.raises(UnsteadyBalanceError) as caught:
+        await derive(cast("OperatorGateway", Erring()), datetime.now(UTC), pause_s=0)
+    return caught.value.code
+
+
 async def configuration(face: Face) -> str:
     with pytest.raises(ConfigurationError) as caught:
         load_settings({})
@@ -298,6 +323,7 @@ HOW: dict[str, Callable[[Face], Awaitable[Answer | str]]] = {
     "effect_differs": lambda face: dead_letter(face, other_amount),
     "ledger_inconsistent": ledger_inconsistent,
     "too_many_exports": too_many_exports,
+    "unsteady_balance": unsteady_balance,
     "configuration": configuration,
 }
 

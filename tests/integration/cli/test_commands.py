@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import httpx
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -25,6 +26,7 @@ from tallystick.embedded import EmbeddedPostgres
 from tallystick.embedded.cluster import SERVICE, SUPERUSER
 from tallystick.ledger.seals import horizon, seal
 from tallystick.monitoring import logging
+from tallystick.sandbox.server import running_sandbox
 
 
 @dataclass(frozen=True)
@@ -271,3 +273,33 @@ def test_a_line_or_a_limit_that_cannot_be_read_is_told_in_words(database_url: st
     wrong = {"DATABASE_URL": database_url, "TALLYSTICK_APPROVAL_ABOVE": "xyz=5"}
     ended = tallystick(*create, "--debit", "suspense:stripe 5 usd", **wrong)
     assert (ended.returncode, "TALLYSTICK_APPROVAL_ABOVE" in ended.stderr) == (1, True)
+
+
+async def test_books_are_opened_from_the_command_line_once_and_shown_before(database_url: str) -> None:
+    async with (
+        running_sandbox() as box,
+        httpx.AsyncClient(base_url=box.url, auth=("sk_test_x", "")) as stripe,
+    ):
+        paid = {"amount": 5000, "currency": "usd", "source": "tok_bypassPending"}
+        assert (await stripe.post("/v1/charges", data=paid)).status_code == 200
+        env = {
+            "DATABASE_URL": database_url,
+            "STRIPE_SECRET_KEY": "sk_test_x",
+            "STRIPE_API_BASE": box.url,
+        }
+        since = ("adopt", "--from", "0s", "--by", "Ada")
+        await asyncio.sleep(1)  # the charge is of the second before
+        shown = await asyncio.to_thread(tallystick, *since, "--dry-run", **env)
+        assert shown.returncode == 0, shown.stderr
+        assert "equity:opening" in shown.stdout
+        assert (await asyncio.to_thread(answered, "ledger", "trial-balance", **env))["data"] == []
+        opened = await asyncio.to_thread(answered, *since, **env)
+        (held,) = opened["balances"]
+        assert (opened["posted"], held["account"]) == (True, "assets:stripe:balance")
+        lines = (await asyncio.to_thread(answered, "ledger", "trial-balance", **env))["data"]
+        assert {line["account"]: line["balance"] for line in lines} == {
+            "assets:stripe:balance": held["amount"],
+            "equity:opening": held["amount"],
+        }
+        again = await asyncio.to_thread(tallystick, *since, **env)
+        assert (again.returncode, "opened already" in again.stderr) == (1, True)

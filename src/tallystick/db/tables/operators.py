@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     ForeignKey,
     Identity,
@@ -93,4 +94,18 @@ journal_decisions = Table(
     Column("comment", Text),
     at("decided_at", now=True),
     one_of("outcome", "approved", "rejected"),
+)
+
+# The position from which the books begin on an account in use, and what it was derived from: an input of the
+# ledger, of which there is one at most. Append-only.
+ledger_openings = Table(
+    "ledger_openings",
+    metadata,
+    Column("singleton", Boolean, primary_key=True, server_default=text("true")),
+    at("cut_over", nullable=False),
+    Column("balances", JSONB, nullable=False),
+    Column("evidence", JSONB, nullable=False),
+    Column("actor", Text, nullable=False),
+    at("opened_at", now=True),
+    CheckConstraint("singleton", name="singleton"),
 )

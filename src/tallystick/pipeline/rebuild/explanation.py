@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tallystick.errors import NotFoundError
 from tallystick.ledger.entries import LedgerTransaction, direction_word
 from tallystick.ledger.history import PostedEntry, PostedTransaction, get_transaction
+from tallystick.ledger.openings import cut_over_of
 from tallystick.pipeline.rebuild.inputs import (
     Bearing,
     Input,
@@ -117,10 +118,15 @@ async def _candidates(connection: AsyncConnection, effect_key: str, watch: Watch
     events = await events_naming(connection, names, watch)
     movements = await movements_naming(connection, names)
     entries = await posted_entry(connection, effect_key)
+    cut_over = await cut_over_of(connection)
     return [
         # each alone, so that it says all that it asked
-        *[(row, told) for row in events for told in await read_as_inputs(connection, [row])],
-        *[(row, told) for row in movements for told in await movements_as_inputs(connection, [row])],
+        *[(row, told) for row in events for told in await read_as_inputs(connection, [row], cut_over)],
+        *[
+            (row, told)
+            for row in movements
+            for told in await movements_as_inputs(connection, [row], cut_over)
+        ],
         *[(entry, entry_as_input(entry)) for entry in entries],
     ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from tallystick.events.spec import Question
 from tallystick.ledger.corrections import posted_entries
 from tallystick.ledger.entries import LedgerTransaction
 from tallystick.ledger.journal import JournalEntry, posting
+from tallystick.ledger.opening import EFFECT_KEY, opening_transaction
+from tallystick.ledger.openings import StoredOpening, cut_over_of, stored_opening
 from tallystick.pipeline.archives import COLUMNS
 from tallystick.pipeline.reading import Read, read_balance_transactions, read_events
 
@@ -49,6 +52,7 @@ class Kind(StrEnum):
     EVENT = "event"
     BALANCE_TRANSACTION = "balance_transaction"
     JOURNAL_ENTRY = "journal_entry"
+    OPENING = "opening"
 
 
 class Bearing(StrEnum):
@@ -93,26 +97,32 @@ class Input:
 
 async def all_inputs(connection: AsyncConnection) -> AsyncIterator[list[Input]]:
     """Every stored input, a batch at a time."""
-    async for batch in _events(connection):
+    opened = await stored_opening(connection)
+    cut_over = opened.opening.cut_over if opened is not None else None
+    if opened is not None:
+        yield [opening_as_input(opened)]
+    async for batch in _events(connection, cut_over):
         yield batch
-    async for batch in _balance_transactions(connection):
+    async for batch in _balance_transactions(connection, cut_over):
         yield batch
     async for batch in _journal_entries(connection):
         yield batch
 
 
-async def _events(connection: AsyncConnection) -> AsyncIterator[list[Input]]:
+async def _events(connection: AsyncConnection, cut_over: datetime | None) -> AsyncIterator[list[Input]]:
     after = -1
     while rows := (await connection.execute(_EVENTS, {"after": after, "limit": BATCH})).all():
         after = rows[-1].seq
-        yield await read_as_inputs(connection, rows)
+        yield await read_as_inputs(connection, rows, cut_over)
 
 
-async def _balance_transactions(connection: AsyncConnection) -> AsyncIterator[list[Input]]:
+async def _balance_transactions(
+    connection: AsyncConnection, cut_over: datetime | None
+) -> AsyncIterator[list[Input]]:
     after = ""
     while rows := (await connection.execute(_BALANCE_TRANSACTIONS, {"after": after, "limit": BATCH})).all():
         after = rows[-1].id
-        yield await movements_as_inputs(connection, rows)
+        yield await movements_as_inputs(connection, rows, cut_over)
 
 
 async def _journal_entries(connection: AsyncConnection) -> AsyncIterator[list[Input]]:
@@ -127,22 +137,28 @@ async def inputs_by_id(connection: AsyncConnection, ids: Iterable[str]) -> list[
     wanted = {"ids": sorted(ids)}
     events = (await connection.execute(_EVENTS_BY_ID, wanted)).all()
     movements = (await connection.execute(_BALANCE_TRANSACTIONS_BY_ID, wanted)).all()
-    return await read_as_inputs(connection, events) + await movements_as_inputs(connection, movements)
+    cut_over = await cut_over_of(connection)
+    read = await read_as_inputs(connection, events, cut_over)
+    return read + await movements_as_inputs(connection, movements, cut_over)
 
 
-async def read_as_inputs(connection: AsyncConnection, rows: Sequence[Any]) -> list[Input]:
+async def read_as_inputs(
+    connection: AsyncConnection, rows: Sequence[Any], cut_over: datetime | None
+) -> list[Input]:
     """What events mean; ``rows`` as ``read_events`` wants them."""
     statuses = {row.id: row.status for row in rows}
-    reads, errors = await read_events(connection, rows)
+    reads, errors = await read_events(connection, rows, cut_over=cut_over)
     return [_event(read, statuses[read.event]) for read in reads] + [
         _unreadable(Kind.EVENT, event, statuses[event], error) for event, error in errors.items()
     ]
 
 
-async def movements_as_inputs(connection: AsyncConnection, rows: Sequence[Any]) -> list[Input]:
+async def movements_as_inputs(
+    connection: AsyncConnection, rows: Sequence[Any], cut_over: datetime | None
+) -> list[Input]:
     """What balance transactions mean; ``rows`` have ``id``, ``status`` and ``body``."""
     statuses = {row.id: row.status for row in rows}
-    read, errors = await read_balance_transactions(connection, rows)
+    read, errors = await read_balance_transactions(connection, rows, cut_over=cut_over)
     return [_movement(each, statuses[txn]) for txn, each in read.items()] + [
         _unreadable(Kind.BALANCE_TRANSACTION, txn, statuses[txn], error) for txn, error in errors.items()
     ]
@@ -155,6 +171,12 @@ def entry_as_input(entry: JournalEntry) -> Input:
     except UnbalancedError as error:
         return Input(Kind.JOURNAL_ENTRY, entry.id, Bearing.DONE, error=_said(error))
     return Input(Kind.JOURNAL_ENTRY, entry.id, Bearing.DONE, (made,))
+
+
+def opening_as_input(stored: StoredOpening) -> Input:
+    """What the opening of the books means."""
+    made = opening_transaction(stored.opening)
+    return Input(Kind.OPENING, EFFECT_KEY, Bearing.DONE, (made,) if made is not None else ())
 
 
 def _event(read: Read, status: str) -> Input:
