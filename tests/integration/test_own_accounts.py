@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.builders import Json, StripeStory
+from tests.integration.cli.test_commands import tallystick
 from tests.road import Road, incoming, picture
 
+from tallystick.app import check_start, open_app
+from tallystick.doctor.servers import examine_database
+from tallystick.embedded import EmbeddedValkey
+from tallystick.errors import ConfigurationError, DatabaseUnavailableError
 from tallystick.pipeline.account_maps import account_maps, enter
 from tallystick.pipeline.rebuild.check import check
+from tallystick.settings import load_settings
 
 DONE = {"processed", "ignored", "posted"}
 PRO = "[[revenue]]\naccount = 'revenue:plans:pro'\nmetadata = { plan = 'pro' }\n"
@@ -214,3 +222,67 @@ async def test_the_order_of_events_does_not_matter(engine: AsyncEngine) -> None:
     for event in story.events[::-1]:
         await road.process([event["id"]])
     assert await picture(engine) == before
+
+
+async def test_a_start_puts_the_map_in_force_or_says_what_is_wrong_with_it(
+    database_url: str, valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    """The API and the worker alike; the doctor and the command line tell which one it is."""
+    file = tmp_path / "accounts.toml"
+    environment = {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": valkey.url(),
+        "STRIPE_SECRET_KEY": "sk_test_abc",
+        "STRIPE_WEBHOOK_SECRET": "whsec_abc",
+        "TALLYSTICK_ACCOUNTS_FILE": str(file),
+    }
+
+    async def start() -> None:
+        async with open_app(load_settings(environment)) as app:
+            await check_start(app)
+
+    async def of_accounts() -> tuple[str, str]:
+        found = await examine_database(load_settings(environment))
+        (one,) = [each for each in found if each.check == "accounts"]
+        return one.status, one.detail
+
+    file.write_text(PRO)
+    assert (await of_accounts())[1] == "the map is not in force yet"
+    await start()
+    status, said = await of_accounts()
+    assert status == "ok"
+    assert said.startswith("map 1 with 1 rules, in force since 20")
+    file.write_text(OTHER)
+    assert "the file here is another" in (await of_accounts())[1]
+    await start()
+    listed = await asyncio.to_thread(
+        tallystick, "ledger", "accounts-map", "list", "--json", DATABASE_URL=database_url
+    )
+    assert [(each["version"], each["body"]) for each in json.loads(listed.stdout)] == [
+        (1, PRO.strip()),
+        (2, OTHER.strip()),
+    ]
+    file.write_text(PRO.replace("revenue:plans", "assets"))
+    with pytest.raises(ConfigurationError, match="rule 1, line 1: assets:pro is no account of revenue"):
+        await start()
+    assert (await of_accounts())[0] == "failed"
+    refused = await asyncio.to_thread(tallystick, "ledger", "accounts-map", "check", str(file))
+    assert refused.returncode == 1
+    assert "assets:pro is no account of revenue" in refused.stderr
+    file.write_text(PRO)
+    taken = await asyncio.to_thread(tallystick, "ledger", "accounts-map", "check", str(file))
+    assert taken.returncode == 0
+    assert taken.stdout.splitlines()[0] == "revenue:plans:pro: plan = pro"
+
+
+async def test_a_start_with_a_map_does_not_go_on_without_the_database() -> None:
+    nowhere = {
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "REDIS_URL": "redis://127.0.0.1:1",
+        "STRIPE_SECRET_KEY": "sk_test_abc",
+        "STRIPE_WEBHOOK_SECRET": "whsec_abc",
+        "TALLYSTICK_ACCOUNTS": PRO,
+    }
+    async with open_app(load_settings(nowhere)) as app:
+        with pytest.raises(DatabaseUnavailableError):
+            await check_start(app)
