@@ -9,6 +9,15 @@ from starlette.types import Receive, Scope, Send
 from tallystick.cli.serve import server_config
 
 
+def test_an_idle_connection_outlives_the_minute_of_a_load_balancer() -> None:
+    """Else it sends a request into a connection that was just closed, and its caller sees a 502."""
+
+    async def asgi(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise AssertionError
+
+    assert server_config(asgi).timeout_keep_alive > 60
+
+
 async def test_forwarded_headers_are_not_believed() -> None:
     seen: list[Any] = []
 
