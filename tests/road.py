@@ -189,7 +189,8 @@ _PICTURES = {
           FROM account_balances b JOIN ledger_accounts a ON a.id = b.account_id
          ORDER BY a.name, a.currency""",
     "notices": "SELECT to_jsonb(o) - 'id' - 'created_at' FROM outbox o ORDER BY notice_key",
-    "abouts": "SELECT jsonb_build_array(id, about) FROM webhook_events WHERE about IS NOT NULL ORDER BY id",
+    "abouts": "SELECT jsonb_build_array(id, about) FROM webhook_events"
+    " WHERE about IS NOT NULL AND status = 'processed' ORDER BY id",
     "events": "SELECT jsonb_build_array(id, status) FROM webhook_events ORDER BY id",
 }
 

@@ -7,7 +7,7 @@ the very same under the same idempotency key, by the client's retry or by the wo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -155,6 +155,28 @@ UPDATE stripe_calls SET due_at = now() + CAST(:pause AS interval) WHERE id = :ke
 """)
 
 
+_Answer = Coroutine[Any, Any, StripeAnswer]
+_CREATES: Final[dict[Action, Callable[[StripeGateway], Callable[[dict[str, Any], str], _Answer]]]] = {
+    Action.CREATE: lambda stripe: stripe.create_payment_intent,
+    Action.REFUND: lambda stripe: stripe.create_refund,
+    Action.CREATE_CUSTOMER: lambda stripe: stripe.create_customer,
+    Action.CREATE_SETUP: lambda stripe: stripe.create_setup_intent,
+}
+_CHANGES: Final[dict[Action, Callable[[StripeGateway], Callable[[str, dict[str, Any], str], _Answer]]]] = {
+    Action.UPDATE: lambda stripe: stripe.update_payment_intent,
+    Action.CONFIRM: lambda stripe: stripe.confirm_payment_intent,
+    Action.CAPTURE: lambda stripe: stripe.capture_payment_intent,
+    Action.CANCEL: lambda stripe: stripe.cancel_payment_intent,
+    Action.UPDATE_REFUND: lambda stripe: stripe.update_refund,
+    Action.UPDATE_CUSTOMER: lambda stripe: stripe.update_customer,
+    Action.DELETE_CUSTOMER: lambda stripe: stripe.delete_customer,
+    Action.ATTACH: lambda stripe: stripe.attach_payment_method,
+    Action.DETACH: lambda stripe: stripe.detach_payment_method,
+    Action.CONFIRM_SETUP: lambda stripe: stripe.confirm_setup_intent,
+    Action.CANCEL_SETUP: lambda stripe: stripe.cancel_setup_intent,
+}
+
+
 async def record(connection: AsyncConnection, call: StripeCall) -> StripeCall:
     """Write the call down, after its payment's row; returns it as it was first written under its key.
 
@@ -240,29 +262,10 @@ async def postpone(connection: AsyncConnection, key: str, pause: timedelta) -> N
 
 async def make(stripe: StripeGateway, call: StripeCall) -> StripeAnswer:
     """Make the call. Raises DeclinedError, RefusedError, UnavailableError, StripeAccessError."""
-    creates = {
-        Action.CREATE: stripe.create_payment_intent,
-        Action.REFUND: stripe.create_refund,
-        Action.CREATE_CUSTOMER: stripe.create_customer,
-        Action.CREATE_SETUP: stripe.create_setup_intent,
-    }
-    if call.action in creates:
-        return await creates[call.action](call.params, call.key)
+    if call.action in _CREATES:
+        return await _CREATES[call.action](stripe)(call.params, call.key)
     assert call.target is not None
-    changes = {
-        Action.UPDATE: stripe.update_payment_intent,
-        Action.CONFIRM: stripe.confirm_payment_intent,
-        Action.CAPTURE: stripe.capture_payment_intent,
-        Action.CANCEL: stripe.cancel_payment_intent,
-        Action.UPDATE_REFUND: stripe.update_refund,
-        Action.UPDATE_CUSTOMER: stripe.update_customer,
-        Action.DELETE_CUSTOMER: stripe.delete_customer,
-        Action.ATTACH: stripe.attach_payment_method,
-        Action.DETACH: stripe.detach_payment_method,
-        Action.CONFIRM_SETUP: stripe.confirm_setup_intent,
-        Action.CANCEL_SETUP: stripe.cancel_setup_intent,
-    }
-    return await changes[call.action](call.target, call.params, call.key)
+    return await _CHANGES[call.action](stripe)(call.target, call.params, call.key)
 
 
 async def make_plain(
