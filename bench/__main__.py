@@ -17,13 +17,14 @@ from typing import Final
 
 import uvloop
 
-from bench import events, growth, ledger, ledger_reading, payments, pipeline, rebuild
+from bench import events, growth, ledger, ledger_reading, notices, payments, pipeline, rebuild
 from bench.machine import Machine
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
 
 AREAS: Final[dict[str, Callable[[Machine], Coroutine[None, None, None]]]] = {
     "events": events.run,
     "pipeline": pipeline.run,
+    "notices": notices.run,
     "payments": payments.run,
     "growth": growth.run,
     "ledger": ledger.run,
