@@ -375,6 +375,26 @@ async def test_a_dead_letter_without_effects_is_no_difference(
     assert (found.read.inputs, found.ledger_transactions) == ({"event": 1}, 0)
 
 
+async def test_what_was_posted_before_its_payment_was_known_to_be_ours_is_no_difference(
+    engine: AsyncEngine,
+) -> None:
+    """A refund made elsewhere: its movement posts at once, and only its charge tells whose it is."""
+    story = StripeStory()
+    ours = "pay_" + "0" * 26
+    charge = story.succeed(story.intent(5000, ours=ours))
+    refund = story.refund(charge, 1000)
+    road = Road(engine, story)
+    await road.deliver([each for each in story.events if each["type"].startswith("refund.")])
+    query = text("SELECT payment_id FROM ledger_transactions WHERE effect_key = :key")
+    async with engine.connect() as connection:
+        posted_for = (await connection.execute(query, {"key": f"refund:{refund['id']}"})).scalar_one()
+    assert posted_for != ours
+    await road.deliver(story.events)
+    await equal(engine)
+    await road.finish()
+    await equal(engine)
+
+
 async def test_an_event_that_contradicts_the_ledger_is_a_dead_letter_and_no_difference(
     engine: AsyncEngine,
 ) -> None:

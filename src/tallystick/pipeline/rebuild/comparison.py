@@ -145,7 +145,8 @@ async def compare(connection: AsyncConnection, *, limit: int) -> Comparison:
         await connection.execute(text(f"ANALYZE pg_temp.{table}"))
     await connection.execute(_COMPARE)
     counts = await _counts(connection)
-    if counts.keys() & {Difference.UNEXPLAINED, Difference.MISSING} and await refine(connection):
+    if counts:
+        await refine(connection)
         counts = await _counts(connection)
     listed = (await connection.execute(_LIST, {"limit": limit})).all() if counts else []
     return Comparison(

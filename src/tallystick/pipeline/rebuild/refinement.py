@@ -17,6 +17,7 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tallystick.payments.reports import adopted_payment
 from tallystick.pipeline.rebuild.inputs import BATCH, Bearing, Input, inputs_by_id
 
 
@@ -62,6 +63,14 @@ _NOTE: Final = text("""
 INSERT INTO pg_temp.rebuild_refined
 SELECT * FROM unnest(CAST(:keys AS text[]), CAST(:differences AS text[]))
 """)
+# What was posted while its payment was only known by Stripe's id stays under the id derived from that.
+_SAME_PAYMENT: Final = text("""
+UPDATE pg_temp.rebuild_compared c SET difference = NULL
+  FROM pg_temp.rebuild_standing l
+  JOIN pg_temp.rebuild_implied i ON i.effect_key = l.effect_key JOIN payments p ON p.id = i.payment_id
+ WHERE l.effect_key = c.effect_key AND c.difference IS NOT NULL AND c.parts = ARRAY['payment']
+   AND l.payment_id IN (:derived || p.stripe_payment_intent, :derived || p.stripe_charge)
+""")
 _APPLY: Final = text("""
 UPDATE pg_temp.rebuild_compared c SET difference = r.difference
   FROM pg_temp.rebuild_refined r WHERE r.effect_key = c.effect_key
@@ -85,8 +94,9 @@ class _Kinds:
         return since is None or acted_at < since
 
 
-async def refine(connection: AsyncConnection) -> bool:
-    """Class anew what a changed rule or a missing answer explains; whether there was any such effect."""
+async def refine(connection: AsyncConnection) -> None:
+    """Class anew what a changed rule or a missing answer explains, and pass over another id of a payment."""
+    await connection.execute(_SAME_PAYMENT, {"derived": adopted_payment("")})
     kinds = _Kinds(
         newest={row.kind: row.newest for row in await connection.execute(_NEWEST)},
         posted_since={
@@ -103,7 +113,6 @@ async def refine(connection: AsyncConnection) -> bool:
                 await connection.execute(_NOTE, parameters)
     if refined:
         await connection.execute(_APPLY)
-    return refined
 
 
 async def _explained(
