@@ -35,6 +35,7 @@ from tallystick.pipeline.gap_audit import GapAudit
 from tallystick.pipeline.hand import Hand
 from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.loops import FIRST_PAUSE_S, LONGEST_PAUSE_S, Loops
+from tallystick.pipeline.payout_contents import PayoutListings
 from tallystick.pipeline.process import Outcome, Processor
 from tallystick.pipeline.queue import QueueUnavailableError, Ring
 from tallystick.pipeline.settlement import Settlement
@@ -85,6 +86,7 @@ class Worker:
         self._asking = Asking(lookups, app.bell.ring)
         self._completer = Completer(app.engine, app.stripe, app.settings)
         self._settlement = Settlement(app.engine, app.stripe, self._book, app.settings, lookups)
+        self._payouts = PayoutListings(app.engine, app.stripe)
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._loops = Loops()
         self._settle_now = asyncio.Event()
@@ -120,6 +122,7 @@ class Worker:
                     taking.create_task(self._loops.repeat(name, step), name=name)
                     for name, step in (
                         ("settle", self._settle),
+                        ("payouts", self._list_payouts),
                         ("audit", self._audit_inbox),
                         ("archive", self._archive),
                         ("seal", self._seal),
@@ -246,6 +249,11 @@ class Worker:
         if lag > _SEAL_LAG:
             log.error("ledger_not_sealed", lag_s=round(lag.total_seconds()))
         await self._loops.pause(self._app.settings.seal_interval_s)
+
+    async def _list_payouts(self) -> None:
+        """What went out with a payout, once Stripe says so."""
+        await self._payouts.step()
+        await self._loops.pause(self._app.settings.settlement_interval_s)
 
     async def _settle(self) -> None:
         """Pull at the interval; in between post what events named, as soon as they name it."""

@@ -23,6 +23,7 @@ from tallystick.ledger.history import TransactionFilter, get_transaction, list_t
 from tallystick.ledger.statements import read_statement
 from tallystick.ledger.trial_balances import period_balance, trial_balance
 from tallystick.pipeline.belonging import Belonging, among
+from tallystick.pipeline.payout_contents import read_contents
 
 _READS: Final = needs(Scope.LEDGER_READ)
 _MOST_CURRENCIES: Final = 1000
@@ -38,6 +39,7 @@ def ledger_routes(app: App, gate: Gate) -> APIRouter:
     router = guarded_router(gate, "ledger")
     _add_accounts(router, app)
     _add_transactions(router, app)
+    _add_payouts(router, app)
     _add_trial_balance(router, app)
     return router
 
@@ -111,6 +113,19 @@ def _add_transactions(router: APIRouter, app: App) -> None:
         async with autocommit(app.engine) as connection:
             found = await get_transaction(connection, id)
         return json_answer(bodies.LedgerTransaction.model_validate(found))
+
+
+def _add_payouts(router: APIRouter, app: App) -> None:
+    @router.get("/ledger/payouts/{id}", response_model=bodies.PayoutContents, openapi_extra=_READS)
+    async def get_payout_contents(
+        id: str,  # noqa: A002 - the name of the path parameter
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> Response:
+        """What went out with an automatic payout that arrived: balance transactions and their payments."""
+        async with snapshot(app.engine) as connection:
+            page = await read_contents(connection, id, limit=limit, cursor=cursor)
+        return json_answer(bodies.PayoutContents.of(page))
 
 
 def _add_trial_balance(router: APIRouter, app: App) -> None:

@@ -16,6 +16,8 @@ from tallystick.ledger import history, statements, trial_balances
 from tallystick.ledger.balances import AccountBalance as Balance
 from tallystick.ledger.balances import AccountPage
 from tallystick.ledger.chart import AccountType
+from tallystick.pipeline import payout_contents
+from tallystick.pipeline.payout_contents import ListingStatus
 
 
 class _Out(BaseModel):
@@ -168,6 +170,50 @@ class Statement(BaseModel):
                 "has_more": page.next_cursor is not None,
                 "next_cursor": page.next_cursor,
             }
+        )
+
+
+class PayoutLine(_Out):
+    """A balance transaction that went out with a payout; ``payment`` is ours, where it belongs to one."""
+
+    balance_transaction: str
+    type: str
+    amount: int
+    fee: int
+    net: int
+    currency: str
+    source: str | None
+    payment: str | None
+    occurred_at: datetime
+
+
+class PayoutContents(_Out):
+    """A page of what went out with an automatic payout, by the ids of the balance transactions.
+
+    ``transactions`` and ``net`` are those of all pages; once ``status`` is ``listed``, the net is the
+    payout's amount. ``pending``: Stripe has not put the list together; ``not_automatic``: it keeps none.
+    """
+
+    object: Literal["payout_contents"] = "payout_contents"
+    payout: str
+    status: ListingStatus
+    transactions: int
+    net: int
+    data: list[PayoutLine]
+    has_more: bool
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: payout_contents.PayoutContents) -> Self:
+        """From a page of a payout's list."""
+        return cls(
+            payout=page.payout,
+            status=page.status,
+            transactions=page.transactions,
+            net=page.net,
+            data=[PayoutLine.model_validate(line) for line in page.lines],
+            has_more=page.next_cursor is not None,
+            next_cursor=page.next_cursor,
         )
 
 

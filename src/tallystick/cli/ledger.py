@@ -20,6 +20,7 @@ from tallystick.cli.ledger_reading import (
     To,
     accounts,
     check_period,
+    payout,
     show_transaction,
     statement,
     transactions,
@@ -42,6 +43,7 @@ app.command("accounts")(accounts)
 app.command("statement")(statement)
 app.command("transactions")(transactions)
 app.command("show")(show_transaction)
+app.command("payout")(payout)
 app.command("suspense")(suspense)
 app.add_typer(ledger_accounts_map.app, name="accounts-map")
 

@@ -26,6 +26,7 @@ from tallystick.ledger.history import (
 from tallystick.ledger.statements import Statement, read_statement
 from tallystick.money import decimal_text
 from tallystick.pipeline.belonging import Belonging, among
+from tallystick.pipeline.payout_contents import PayoutContents, read_contents
 
 From = Annotated[Any, typer.Option("--from", parser=parse_moment, metavar="TIME", help="From this time on.")]
 To = Annotated[Any, typer.Option("--to", parser=parse_moment, metavar="TIME", help="Before this time.")]
@@ -148,6 +149,40 @@ def transactions(
         _entries(found)
     if not page.items:
         out.print("Ledger transactions: none.")
+    _say_more(page.next_cursor)
+
+
+def payout(
+    payout_id: Annotated[str, typer.Argument(metavar="PAYOUT")],
+    *,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    as_json: Json = False,
+) -> None:
+    """Show what went out with an automatic payout that arrived: each balance transaction and its payment."""
+
+    async def work(engine: AsyncEngine) -> PayoutContents:
+        async with snapshot(engine) as connection:
+            return await read_contents(connection, payout_id, limit=limit, cursor=cursor)
+
+    page = with_engine(work)
+    if as_json:
+        _print(bodies.PayoutContents.of(page))
+        return
+    out.print(f"{page.payout}: {page.status}, {page.transactions:,} balance transactions", **_AS_IS)
+    rows = [
+        (
+            f"{line.balance_transaction}\n{line.payment or line.source or ''}",
+            line.type,
+            decimal_text(line.amount, line.currency),
+            decimal_text(line.fee, line.currency),
+            decimal_text(line.net, line.currency),
+        )
+        for line in page.lines
+    ]
+    if rows:
+        columns = ("of", "type", "amount", "fee", "net")
+        show("Went out", columns, rows, right=("amount", "fee", "net"))
     _say_more(page.next_cursor)
 
 

@@ -8,6 +8,8 @@ from typing import Final
 
 from tallystick.errors import InvalidRequestError
 
+NO_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""In the cursors of listings that are in no order of time."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tallystick.db.cursors import cursor_at, read_cursor
+from tallystick.db.cursors import NO_TIME, cursor_at, read_cursor
 from tallystick.errors import InvalidRequestError, NotFoundError
 from tallystick.ledger.chart import AccountType
 from tallystick.ledger.sums import ALL_DATES, IN_SPAN, SEALED, UNSEALED, occurred
@@ -24,8 +24,6 @@ EVER: Final = datetime(9999, 12, 31, tzinfo=UTC)
 """Later than anything; what is dated in the future counts too."""
 BEGINNING: Final = datetime(1, 1, 2, tzinfo=UTC)
 """Before anything."""
-_NO_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
-"""In the cursors of accounts, which are in no order of time."""
 TICK: Final = timedelta(microseconds=1)
 """The step of time: what is before an instant is up to the tick before it."""
 
@@ -177,7 +175,7 @@ async def page_of_accounts(
             AccountBalance(account.name, account.type, account.currency, *sides)
             for account, sides in zip(found, sums, strict=True)
         ],
-        cursor_at(_NO_TIME, str(found[-1].id)) if more else None,
+        cursor_at(NO_TIME, str(found[-1].id)) if more else None,
     )
 
 

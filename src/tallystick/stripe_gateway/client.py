@@ -128,6 +128,16 @@ class StripeGateway(BillingCalls):
         """The balance transaction with its source inside; None when Stripe knows no such one."""
         return await self._find(path_of(_BALANCE_TRANSACTIONS, txn), {"expand": ["source"]})
 
+    async def find_payout(self, payout: str) -> dict[str, Any] | None:
+        """The payout; None when Stripe knows no such one."""
+        return await self._find(path_of("/v1/payouts", payout), {})
+
+    async def list_payout_transactions(self, payout: str, starting_after: str | None) -> dict[str, Any]:
+        """A page of what an automatic payout paid out, as ``list_balance_transactions`` has them."""
+        after = {} if starting_after is None else {"starting_after": starting_after}
+        params = {"payout": payout, "limit": PAGE, "expand": ["data.source"], **after}
+        return (await self._call("get", _BALANCE_TRANSACTIONS, params)).object
+
     async def list_balance_transactions(
         self, created_gte: int, created_lt: int | None, starting_after: str | None
     ) -> dict[str, Any]:

@@ -217,6 +217,29 @@ async def test_the_trial_balance_now_then_and_over_a_period(face: Face, told: To
     assert closing == {line["account"]: line["balance"] for line in now["data"]}
 
 
+async def test_what_went_out_with_a_payout(face: Face, told: Told) -> None:
+    path = f"/ledger/payouts/{told.payout['id']}"
+    assert_problem(await face.http.get(path), 404, "not_found", "payout")
+    txns = sorted(
+        txn["id"]
+        for txn in told.story.balance_transactions
+        if txn["source"]["id"] in (told.charge["id"], told.refund["id"])
+    )
+    async with face.app.engine.begin() as connection:
+        await connection.execute(
+            text("INSERT INTO payout_listings (payout, transactions, net) VALUES (:payout, 2, 1500)"),
+            {"payout": told.payout["id"]},
+        )
+        await connection.execute(
+            text("INSERT INTO payout_transactions SELECT :payout, unnest(CAST(:txns AS text[]))"),
+            {"payout": told.payout["id"], "txns": txns},
+        )
+    pages = await walked(face, path, limit=1)
+    assert [page["data"][0]["balance_transaction"] for page in pages] == txns
+    assert {page["data"][0]["payment"] for page in pages} == {OURS}
+    assert {(page["status"], page["transactions"], page["net"]) for page in pages} == {("pending", 2, 1500)}
+
+
 async def test_what_cannot_be_answered(face: Face, told: Told) -> None:
     statement = "/ledger/accounts/assets:bank/statement"
     backwards = "from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z"
@@ -240,6 +263,6 @@ async def test_what_cannot_be_answered(face: Face, told: Told) -> None:
 async def test_reading_the_ledger_needs_its_scope(face: Face) -> None:
     key = await face.key("payments:read")
     for path in ("accounts", "accounts/assets:bank", "accounts/assets:bank/statement?currency=usd",
-                 "transactions", "transactions/1", "trial-balance"):  # fmt: skip
+                 "transactions", "transactions/1", "payouts/po_1", "trial-balance"):  # fmt: skip
         answer = await face.http.get(f"/ledger/{path}", headers={"Authorization": f"Bearer {key}"})
         assert_problem(answer, 403, "insufficient_scope")

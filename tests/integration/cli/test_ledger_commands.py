@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.builders import Json, StripeStory
 from tests.integration.cli.test_commands import Ended, answered, tallystick
@@ -18,13 +19,23 @@ OURS = "pay_" + "7".zfill(26)
 
 @pytest.fixture
 async def charge(engine: AsyncEngine) -> Json:
-    """A payment in yen, which has no minor unit, with its fee, and a payout in dollars."""
+    """A payment in yen, which has no minor unit, with its fee, and a payout in dollars, listed with it."""
     story = StripeStory()
     charge = story.succeed(story.intent(250_000, "jpy", ours=OURS, customer="cus_1"))
     story.payout(1_234_567, "usd", ["paid"])
     road = Road(engine, story)
     await road.deliver(story.events)
     await road.finish()
+    async with engine.begin() as connection:
+        await connection.execute(
+            text("""
+                WITH listed AS (
+                  INSERT INTO payout_listings (payout, status, transactions) VALUES ('po_1', 'listed', 1))
+                INSERT INTO payout_transactions
+                SELECT 'po_1', id FROM balance_transactions WHERE source = :charge
+            """),
+            {"charge": charge["id"]},
+        )
     return charge
 
 
@@ -49,6 +60,7 @@ async def test_what_is_printed_fits_and_counts_in_major_units(
         (("show", f"charge:{charge['id']}:captured"), "charge_captured"),
         (("trial-balance", "--from", "2020-01-01"), "12,345.67"),
         (("trial-balance", "--at", "2099-01-01"), "12,345.67"),
+        (("payout", "po_1"), "250000"),
     ):
         ended = await ledger(database_url, *arguments)
         assert ended.returncode == 0, ended.stderr
@@ -68,6 +80,8 @@ async def test_the_same_as_the_api_answers(database_url: str, charge: Json) -> N
     [sale] = listed["data"]
     assert sale["payment"] == OURS
     assert await told(database_url, "show", str(sale["id"])) == sale
+    payout = await told(database_url, "payout", "po_1")
+    assert [line["payment"] for line in payout["data"]] == [OURS]
     period = await told(database_url, "trial-balance", "--from", "2020-01-01", "--to", "2099-01-01")
     assert period["totals"][0]["currency"] == "jpy"
     assert all(total["balanced"] for total in period["totals"])

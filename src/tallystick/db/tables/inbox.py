@@ -145,3 +145,26 @@ stripe_listings = Table(
     at("finished_at"),
     CheckConstraint("(since IS NULL) = (until IS NULL)", name="window"),
 )
+
+# How far the list of what each automatic payout paid out is read. See pipeline/payout_contents.py.
+payout_listings = Table(
+    "payout_listings",
+    metadata,
+    id_("payout", primary_key=True),
+    Column("status", Text, nullable=False, server_default="pending"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    at("due_at", now=True),
+    id_("cursor"),
+    Column("transactions", Integer, nullable=False, server_default="0"),
+    Column("net", BigInteger, nullable=False, server_default="0"),
+    at("listed_at"),
+    one_of("status", "pending", "listed", "not_automatic", "unknown"),
+    Index("ix_payout_listings_due_at", "due_at", postgresql_where=text("status = 'pending'")),
+)
+
+payout_transactions = Table(
+    "payout_transactions",
+    metadata,
+    Column("payout", Text(collation="C"), ForeignKey("payout_listings.payout"), primary_key=True),
+    id_("balance_transaction", primary_key=True),
+)
