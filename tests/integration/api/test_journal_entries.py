@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.conftest import Databases
 from tests.integration.api.conftest import Face, open_face
 from tests.integration.api.test_refusals import assert_problem
+from tests.road import owner_engine
 
 from tallystick.api.keys import create_key, rotate_key
 from tallystick.embedded import EmbeddedValkey
@@ -303,8 +304,11 @@ async def test_the_stored_entries_make_the_same_transactions_again(face: Face, a
 
 @pytest.mark.parametrize("table", ["journal_entries", "journal_decisions"])
 async def test_the_database_refuses_to_change_what_was_decided(face: Face, table: str) -> None:
+    """Also to the owner of the tables; the service has no right to it in the first place."""
     column = {"journal_entries": "reason", "journal_decisions": "comment"}[table]
-    for statement in (f"UPDATE {table} SET {column} = 'x'", f"DELETE FROM {table}"):
-        with pytest.raises(DBAPIError, match="append-only"):
-            async with face.app.engine.begin() as connection:
-                await connection.execute(text(statement))
+    async with owner_engine(face.app.settings.database_url) as owner:
+        for statement in (f"UPDATE {table} SET {column} = 'x'", f"DELETE FROM {table}"):
+            for engine, said in ((owner, "append-only"), (face.app.engine, "permission denied")):
+                with pytest.raises(DBAPIError, match=said):
+                    async with engine.begin() as connection:
+                        await connection.execute(text(statement))
