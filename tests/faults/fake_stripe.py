@@ -59,8 +59,11 @@ class FakeStripe:
             {"object": "list", "data": listed[:limit], "has_more": len(listed) > limit, "url": request.path}
         )
 
-    async def list_events(self, request: web.Request) -> web.Response:
-        """GET /v1/events: none is old enough to be missed, and this Stripe keeps none for longer."""
+    async def list_none(self, request: web.Request) -> web.Response:
+        """GET /v1/events: none is old enough to be missed, and this Stripe keeps none for longer.
+
+        GET /v1/invoice_payments, GET /v1/checkout/sessions: what was not paid through the API is a sale.
+        """
         await self._answering.wait()
         self.calls += 1
         return _json({"object": "list", "data": [], "has_more": False, "url": request.path})
@@ -90,7 +93,8 @@ async def running_fake_stripe(story: StripeStory) -> AsyncIterator[FakeStripe]:
     app = web.Application()
     app.router.add_get("/v1/balance_transactions", fake.list_transactions)
     app.router.add_get("/v1/balance_transactions/{id}", fake.retrieve_transaction)
-    app.router.add_get("/v1/events", fake.list_events)
+    for path in ("/v1/events", "/v1/invoice_payments", "/v1/checkout/sessions"):
+        app.router.add_get(path, fake.list_none)
     app.router.add_get("/v1/charges/{id}", fake.retrieve_charge)
     runner = web.AppRunner(app, shutdown_timeout=1.0)
     await runner.setup()

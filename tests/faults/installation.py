@@ -106,6 +106,7 @@ class Installation:
             "TALLYSTICK_SETTLEMENT_INTERVAL_S": "1",
             "TALLYSTICK_DATABASE_TIMEOUT_S": "2",
             "TALLYSTICK_STRIPE_MAX_RETRIES": "0",
+            "TALLYSTICK_STRIPE_LOOKUPS_PER_SECOND": "0",
             "TALLYSTICK_LOG_FORMAT": "json",
             **self.settings,
         }
