@@ -68,10 +68,11 @@ def _about(event: dict[str, Any]) -> str | None:
     """A PaymentIntent, or a charge without one. Nothing here may refuse an event."""
     data = event.get("data")
     about = data.get("object") if isinstance(data, dict) else None
-    if not isinstance(about, dict) or about.get("object") not in _OF_PAYMENTS:
+    kind = about.get("object") if isinstance(about, dict) else None
+    if not isinstance(about, dict) or not isinstance(kind, str) or kind not in _OF_PAYMENTS:
         return None
     named = [about.get("payment_intent"), about.get("charge"), about.get("id")]
-    if about["object"] == "payment_intent":
+    if kind == "payment_intent":
         named = named[2:]
     for each in named:
         found = each.get("id") if isinstance(each, dict) else each
