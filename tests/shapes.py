@@ -103,7 +103,16 @@ _INVOICE: Final = {
     "amount_paid": 2000, "amount_remaining": 0, "attempt_count": 1, "due_date": None, "metadata": {},
     "next_payment_attempt": None, "lines": {"object": "list", "data": [_LINE], "has_more": False},
     "parent": {"type": "subscription_details", "subscription_details": {"subscription": "sub_1"}},
-    "payments": {"data": [{"payment": {"type": "payment_intent", "payment_intent": "pi_1"}}]},
+    "payments": {
+        "data": [
+            {
+                "payment": {"type": "payment_intent", "payment_intent": "pi_1"},
+                "status": "paid",
+                "amount_paid": 2000,
+                "currency": "usd",
+            }
+        ]
+    },
     "status_transitions": {"finalized_at": START, "paid_at": START, "voided_at": None},
     "total_taxes": [], "total_discount_amounts": [], "billing_reason": "subscription_cycle",
 }  # fmt: skip

@@ -110,7 +110,7 @@ def _paid(seen: Invoice, event: Event, facts: Facts) -> Effects:
         return Effects(waiting_for=(question,))
     answer = facts[question]
     invoice = Invoice.read(answer) if answer is not None else seen
-    payments = [InvoicePayment.read(row) for row in invoice.payments]
+    payments = [InvoicePayment.read(row, of=seen.id) for row in invoice.payments]
     paid = [payment for payment in payments if payment.status == "paid"]
     if not payments and seen.payment is not None and not seen.paid_out_of_band:
         paid = [_only_payment(seen, seen.payment)]

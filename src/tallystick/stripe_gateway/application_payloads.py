@@ -46,8 +46,8 @@ class InvoicePayment:
     paid_at: int | None
 
     @classmethod
-    def read(cls, obj: JsonObject) -> InvoicePayment:
-        """Raises PayloadError."""
+    def read(cls, obj: JsonObject, *, of: str | None = None) -> InvoicePayment:
+        """``of`` is the invoice that it was sent with, which it need not name again. Raises PayloadError."""
         paid_by = as_mapping(obj.get("payment"))
         for kind in _PAID_BY:
             named = paid_by.get(kind)
@@ -55,7 +55,7 @@ class InvoicePayment:
                 break
         else:
             raise PayloadError("invoice_payment.payment names no payment that we know.", param="payment")
-        invoice = reference(obj.get("invoice"))
+        invoice = reference(obj.get("invoice")) or of
         if invoice is None:
             raise PayloadError("invoice_payment.invoice is missing.", param="invoice")
         return cls(

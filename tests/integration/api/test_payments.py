@@ -29,7 +29,7 @@ async def test_a_payment_that_succeeds(face: Face) -> None:
     assert intent["automatic_payment_methods"] == {"enabled": True, "allow_redirects": "never"}
     read = (await face.http.get(f"/payments/{paid['id']}")).json()
     assert [entry["name"] for entry in read.pop("timeline")] == ["create", "payment"]
-    assert read == {**paid, "refunds": [], "disputes": [], "ledger": []}
+    assert read == {**paid, "timeline_cursor": None, "refunds": [], "disputes": [], "ledger": []}
 
 
 async def test_a_payment_that_is_confirmed_later(face: Face) -> None:
