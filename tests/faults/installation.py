@@ -55,10 +55,11 @@ SELECT count(*) FILTER (WHERE status = 'pending') AS pending,
        count(*) FILTER (WHERE status IN ('processed', 'ignored')) AS done,
        count(*) FILTER (WHERE status = 'dead') AS dead,
        (SELECT count(*) FROM ledger_transactions t JOIN webhook_events w ON w.id = t.source
-         WHERE w.status = 'pending' AND t.kind NOT IN ('refund', 'refund_reversed')) AS half_done,
+         WHERE w.status = 'pending'
+           AND t.kind NOT IN ('charge_captured', 'refund', 'refund_reversed')) AS half_done,
        (SELECT count(*) FROM balance_transactions WHERE status <> 'posted') AS movements_open
   FROM webhook_events""")
-# A refund's movement may stand while its event waits for Stripe's answer: that is no half-done event.
+# A movement may stand while its event waits for Stripe's answer, but nothing that goes with a sale of ours.
 
 
 @dataclass
