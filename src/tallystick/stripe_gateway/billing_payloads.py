@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from tallystick.stripe_gateway.fields import (
     JsonObject,
-    all_whole,
     as_mapping,
     count_field,
     currency_field,
@@ -20,6 +18,7 @@ from tallystick.stripe_gateway.fields import (
     optional_text_field,
     optional_time_field,
     reference,
+    rows_of,
     text_field,
 )
 
@@ -58,10 +57,6 @@ class Payout:
             failure_balance_transaction=reference(obj.get("failure_balance_transaction")),
             metadata=metadata_of(obj),
         )
-
-
-_PAYMENT: Final = ("payment", "invoice", "status", "amount_paid", "currency")
-"""What an invoice payment that was sent along needs, to be told apart from a mere name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +114,7 @@ class Invoice:
             paid_at=optional_time_field(as_mapping(obj.get("status_transitions")), "paid_at"),
             payment=reference(obj.get("payment_intent")) or reference(obj.get("charge")),
             paid_out_of_band=obj.get("paid_out_of_band") is True,
-            payments=all_whole(obj.get("payments"), "payment", "invoice", "status", "amount_paid", "currency")
-            or (),
+            payments=rows_of(as_mapping(obj.get("payments"))),
             balance_used=obj.get("ending_balance") not in (None, obj.get("starting_balance")),
             metadata=metadata_of(obj),
         )

@@ -54,6 +54,7 @@ NEEDED: Final = (
         "Checkout Sessions",
         "what a payment that was made elsewhere sold, and the tax and shipping in it",
     ),
+    Permission("payouts", "read", "Payouts", "whether the list of what a payout settled is complete"),
     Permission("disputes", "read", "Disputes", "what a dispute moved, where its event does not say"),
     Permission("events", "read", "Events", "finding events that were not delivered"),
 )
