@@ -63,13 +63,17 @@ _NOTE: Final = text("""
 INSERT INTO pg_temp.rebuild_refined
 SELECT * FROM unnest(CAST(:keys AS text[]), CAST(:differences AS text[]))
 """)
-# What was posted while its payment was only known by Stripe's id stays under the id derived from that.
+# What was posted while its payment was only known by Stripe's id stays under the id derived from that; also
+# while the payment itself has not been heard of.
 _SAME_PAYMENT: Final = text("""
 UPDATE pg_temp.rebuild_compared c SET difference = NULL
   FROM pg_temp.rebuild_standing l
-  JOIN pg_temp.rebuild_implied i ON i.effect_key = l.effect_key JOIN payments p ON p.id = i.payment_id
+  JOIN pg_temp.rebuild_implied i ON i.effect_key = l.effect_key LEFT JOIN payments p ON p.id = i.payment_id
  WHERE l.effect_key = c.effect_key AND c.difference IS NOT NULL AND c.parts = ARRAY['payment']
-   AND l.payment_id IN (:derived || p.stripe_payment_intent, :derived || p.stripe_charge)
+   AND (l.payment_id IN (:derived || p.stripe_payment_intent, :derived || p.stripe_charge)
+        OR (p.id IS NULL AND (starts_with(l.payment_id, :derived || 'pi_')
+                              OR starts_with(l.payment_id, :derived || 'ch_')
+                              OR starts_with(l.payment_id, :derived || 'py_'))))
 """)
 _APPLY: Final = text("""
 UPDATE pg_temp.rebuild_compared c SET difference = r.difference
