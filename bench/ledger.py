@@ -124,7 +124,7 @@ async def _pgledger(machine: Machine, sql: Path) -> float:
         async def client(other: str) -> None:
             nonlocal done
             while time.perf_counter() < deadline:
-                await pool.fetch("SELECT * FROM pgledger_create_transfer($1, $2, 10::money)", hot, other)
+                await pool.fetch("SELECT * FROM pgledger_create_transfer($1, $2, '10')", hot, other)
                 done += 1
 
         await asyncio.gather(*(client(other) for other in others))

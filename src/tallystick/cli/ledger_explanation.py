@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.cli.database import with_engine
 from tallystick.cli.event_views import clock
-from tallystick.cli.output import err, out, print_json, show
+from tallystick.cli.output import err, out, print_json
 from tallystick.ledger.history import PostedEntry
 from tallystick.money import decimal_text
 from tallystick.pipeline.rebuild.explanation import Explanation, Implication, explain
@@ -46,9 +46,9 @@ def _print(found: Explanation) -> None:
             highlight=False,
         )
         _print_entries(standing.entries)
-    columns = ("implied by", "what", "status", "stored", "acted on", "occurred", "rule", "legs")
-    show("Inputs", columns, [_row(each) for each in found.implied_by])
+    out.print("Implied by:" if found.implied_by else "No stored input implies it.")
     for each in found.implied_by:
+        _print_input(each)
         for fact in each.facts:
             answer = f"stored {clock(fact.fetched_at)}" if fact.fetched_at else "not stored"
             out.print(f"{each.input} asked {fact.question}: {answer}", highlight=False)
@@ -57,12 +57,15 @@ def _print(found: Explanation) -> None:
             _print_entries(each.entries)
 
 
-def _row(each: Implication) -> tuple[object, ...]:
+def _print_input(each: Implication) -> None:
     agrees = {True: "as they stand", False: "DIFFER", None: "do not stand"}[each.agrees]
-    return (
-        each.input, each.type or each.kind, each.status, clock(each.stored_at), clock(each.acted_at),
-        clock(each.occurred_at), each.rule_version, agrees,
-    )  # fmt: skip
+    acted = f"{each.status} {clock(each.acted_at)}" if each.acted_at else each.status
+    out.print(f"  {each.input} ({each.type or each.kind})", highlight=False)
+    out.print(f"    stored {clock(each.stored_at)}, {acted}", highlight=False)
+    out.print(
+        f"    occurred {clock(each.occurred_at)} by it; rule version {each.rule_version}, legs {agrees}",
+        highlight=False,
+    )
 
 
 def _print_entries(entries: Sequence[PostedEntry]) -> None:

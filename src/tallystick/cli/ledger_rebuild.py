@@ -106,10 +106,16 @@ def _print(found: Rebuilt) -> None:
         out.print(f"[red]unreadable[/red]: {read.unreadable:,} inputs that were acted upon.")
     if read.unanswered:
         out.print(f"{read.unanswered:,} inputs ask by today's rules what Stripe was not asked: replay them.")
-    said = ", ".join(f"{number:,} {kind.replace('_', ' ')}s" for kind, number in sorted(read.inputs.items()))
+    said = ", ".join(_counted(number, kind) for kind, number in sorted(read.inputs.items()))
     verdict = "is what its inputs say" if found.equal else "DIFFERS from its inputs"
     out.print(f"The ledger of {found.ledger_transactions:,} transactions {verdict}: {said or 'none'}.")
     out.print(f"ledger:  {compared.ledger_digest}\nrebuilt: {compared.rebuilt_digest}", highlight=False)
+
+
+def _counted(number: int, kind: str) -> str:
+    noun = kind.replace("_", " ")
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def _row(each: Differing) -> tuple[Any, ...]:
