@@ -13,7 +13,8 @@ finished. No xid is stored: after a dump and restore they start anew.
 
 The canonical form is PostgreSQL's own binary form of a row (``record_send``), which tells null from empty,
 says how long each value is, and depends on no setting of the session. Only built-in types are in it, whose
-numbers are the same everywhere.
+numbers are the same everywhere. Of a leg its values are enough: none can be null, all but the last have one
+length, and a text has no zero byte, which ends it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ SELECT t.id, substring(sha256(record_send(ROW(
   LEFT JOIN (
     SELECT e.transaction_id,
            string_agg(
-             record_send(ROW(e.position, e.account_id, e.direction, e.amount, e.currency)), ''
+             int2send(e.position) || int4send(e.account_id) || int2send(e.direction) || int8send(e.amount)
+               || textsend(e.currency) || '\\x00'::bytea, ''
              ORDER BY e.position
            ) AS legs
       FROM ledger_entries e
