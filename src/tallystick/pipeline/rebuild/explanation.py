@@ -13,13 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tallystick.errors import NotFoundError
 from tallystick.ledger.entries import LedgerTransaction, direction_word
 from tallystick.ledger.history import PostedEntry, PostedTransaction, get_transaction
-from tallystick.ledger.openings import cut_over_of
+from tallystick.ledger.journal import JournalEntry
+from tallystick.ledger.openings import stored_opening
 from tallystick.pipeline.rebuild.inputs import (
     Bearing,
     Input,
     Kind,
     entry_as_input,
     movements_as_inputs,
+    opening_as_input,
     read_as_inputs,
 )
 from tallystick.pipeline.rebuild.scratch import snapshot
@@ -99,42 +101,63 @@ async def explain(engine: AsyncEngine, effect_key: str, *, watch: Watch = _unwat
     return Explanation(effect_key, standing, version, implied)
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A stored input that may imply the effect, with what its row says of it."""
+
+    told: Input
+    type: str | None
+    status: str
+    stored_at: datetime
+    acted_at: datetime | None
+
+
 async def _implications(
     connection: AsyncConnection, effect_key: str, standing: PostedTransaction | None, watch: Watch
 ) -> list[Implication]:
-    found: list[Implication] = []
-    for row, told in await _candidates(connection, effect_key, watch):
-        found += [
-            await _implication(connection, row, told, made, standing)
-            for made in told.transactions
-            if made.effect_key == effect_key
-        ]
-    return found
+    return [
+        await _implication(connection, candidate, made, standing)
+        for candidate in await _candidates(connection, effect_key, watch)
+        for made in candidate.told.transactions
+        if made.effect_key == effect_key
+    ]
 
 
-async def _candidates(connection: AsyncConnection, effect_key: str, watch: Watch) -> list[tuple[Any, Input]]:
-    """The rows that name what the key names, with what each of them means."""
+async def _candidates(connection: AsyncConnection, effect_key: str, watch: Watch) -> list[_Candidate]:
+    """The inputs that name what the key names, with what each of them means."""
     names = await names_in(connection, effect_key)
     events = await events_naming(connection, names, watch)
     movements = await movements_naming(connection, names)
-    entries = await posted_entry(connection, effect_key)
-    cut_over = await cut_over_of(connection)
-    return [
-        # each alone, so that it says all that it asked
-        *[(row, told) for row in events for told in await read_as_inputs(connection, [row], cut_over)],
-        *[
-            (row, told)
-            for row in movements
-            for told in await movements_as_inputs(connection, [row], cut_over)
-        ],
-        *[(entry, entry_as_input(entry)) for entry in entries],
+    opened = await stored_opening(connection)
+    cut_over = opened.opening.cut_over if opened is not None else None
+    # each alone, so that it says all that it asked
+    found = [
+        _of_row(row, told) for row in events for told in await read_as_inputs(connection, [row], cut_over)
     ]
+    found += [
+        _of_row(row, told)
+        for row in movements
+        for told in await movements_as_inputs(connection, [row], cut_over)
+    ]
+    found += [_of_entry(entry) for entry in await posted_entry(connection, effect_key)]
+    if opened is not None:
+        told = opening_as_input(opened)
+        found.append(_Candidate(told, None, "posted", opened.opened_at, opened.opened_at))
+    return found
+
+
+def _of_row(row: Any, told: Input) -> _Candidate:
+    return _Candidate(told, getattr(row, "type", None), str(row.status), row.stored_at, row.acted_at)
+
+
+def _of_entry(entry: JournalEntry) -> _Candidate:
+    acted_at = entry.decision.decided_at if entry.decision else entry.created_at
+    return _Candidate(entry_as_input(entry), None, str(entry.status), entry.created_at, acted_at)
 
 
 async def _implication(
     connection: AsyncConnection,
-    row: Any,
-    told: Input,
+    candidate: _Candidate,
     made: LedgerTransaction,
     standing: PostedTransaction | None,
 ) -> Implication:
@@ -142,15 +165,15 @@ async def _implication(
         PostedEntry(leg.account, direction_word(leg.direction), leg.amount, leg.currency)
         for leg in made.entries
     ]
-    is_entry = told.kind is Kind.JOURNAL_ENTRY
+    told = candidate.told
     return Implication(
         kind=told.kind,
         input=told.id,
-        type=getattr(row, "type", None),
-        status=str(row.status),
+        type=candidate.type,
+        status=candidate.status,
         bearing=told.bearing,
-        stored_at=row.created_at if is_entry else row.stored_at,
-        acted_at=(row.decision.decided_at if row.decision else row.created_at) if is_entry else row.acted_at,
+        stored_at=candidate.stored_at,
+        acted_at=candidate.acted_at,
         rule_version=made.rule_version,
         occurred_at=made.occurred_at,
         payment=made.payment_id,
