@@ -108,6 +108,12 @@ class BodyTooLargeError(TallystickError):
     code, status, title = "body_too_large", 413, "The body is too large"
 
 
+class UnsupportedMediaTypeError(TallystickError):
+    """The request body is not sent as ``application/json``, or is sent compressed."""
+
+    code, status, title = "unsupported_media_type", 415, "The body is not sent as JSON"
+
+
 class InvalidStateError(TallystickError):
     """The object's state does not allow the operation."""
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal, Self
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,10 +19,10 @@ from starlette.responses import Response
 from tallystick.api import keys
 from tallystick.api.auth import Gate
 from tallystick.api.bodies import Description
-from tallystick.api.event_bodies import Moment
 from tallystick.api.idempotent import Once
 from tallystick.api.keys import Scope
 from tallystick.api.routing import guarded_router, json_answer, needs
+from tallystick.api.values import Moment, Shape, up_to
 from tallystick.app import App
 from tallystick.db.ids import new_id
 from tallystick.errors import InvalidStateError
@@ -33,11 +33,12 @@ _LONGEST_GRACE_S: Final = 30 * 86_400
 
 RateLimit = Annotated[
     str,
-    StringConstraints(strict=True, pattern=RATE),
+    up_to(32),
+    Shape(RATE, "must be a rate such as 100/second, 600/minute or 10000/hour"),
     Field(description="Requests a second, minute or hour", examples=["100/second"]),
 ]
 
-
+_Cursor = Annotated[str, Shape("^key_[0-9a-z]+$", "must be a cursor that this list gave")]
 Make = Callable[[AsyncConnection, str], Awaitable[tuple[str, str]]]
 
 
@@ -109,7 +110,7 @@ def _add_reading(router: APIRouter, app: App) -> None:
     @router.get("/api-keys", response_model=ApiKeyPage, openapi_extra=needs(Scope.ADMIN))
     async def list_api_keys(
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
-        cursor: Annotated[str | None, Query(max_length=100, pattern="^key_[0-9a-z]+$")] = None,
+        cursor: Annotated[_Cursor | None, Query(max_length=100)] = None,
     ) -> Response:
         """API keys, oldest first."""
         async with app.engine.connect() as connection:

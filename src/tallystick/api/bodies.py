@@ -10,13 +10,11 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     StrictBool,
     StrictInt,
-    StringConstraints,
     model_validator,
 )
 
@@ -30,6 +28,7 @@ from tallystick.api.choices import (
 )
 from tallystick.api.disputes import Dispute
 from tallystick.api.ledger_bodies import LedgerTransaction
+from tallystick.api.values import STORABLE, WITHOUT_SPACES, Clearable, Shape, Url, up_to
 from tallystick.payments import reading
 from tallystick.payments.status import PaymentStatus, RefundStatus
 from tallystick.pipeline.timeline import Happening
@@ -38,35 +37,31 @@ METADATA_KEYS: Final = 48
 """Stripe takes 50; two are ours."""
 
 
-def _storable(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not contain a NUL character")
-    return text
-
-
-def _text(longest: int, pattern: str | None = None) -> Any:
-    return StringConstraints(strict=True, min_length=1, max_length=longest, pattern=pattern)
-
-
-StripeId = Annotated[str, _text(255, r"^[!-~]+$")]
-Description = Annotated[str, _text(1000), AfterValidator(_storable)]
-Url = Annotated[str, _text(2048, r"^https?://[!-~]+$")]
-MetadataKey = Annotated[str, _text(40, r"^[^\[\]\x00]+$")]
-MetadataValue = Annotated[str, _text(500), AfterValidator(_storable)]
-Email = Annotated[str, _text(512, r"^[^@\s\x00]+@[^@\s\x00]+$")]
-StatementDescriptor = Annotated[str, _text(22, r"^[^<>\\'\"*\x00]*[A-Za-z][^<>\\'\"*\x00]*$")]
-Unset = Literal[""]
-"""Unsets what it is sent for, as at Stripe; null does the same."""
+StripeId = Annotated[str, up_to(255), WITHOUT_SPACES]
+Description = Annotated[str, up_to(1000), STORABLE]
+MetadataKey = Annotated[str, up_to(40), Shape(r"^[^\[\]\x00]+$", "must have no square bracket and no NUL")]
+MetadataValue = Annotated[str, up_to(500), STORABLE]
+Email = Annotated[str, up_to(512), Shape(r"^[^@\s\x00]+@[^@\s\x00]+$", "must be an email address")]
+_LATIN: Final = r" !#-&()+-;=?-\[\]-~\u00c0-\u024f"
+"""What a bank statement can show: printable, Latin, and none of < > \\ ' \" *."""
+StatementDescriptor = Annotated[
+    str,
+    up_to(22),
+    Shape(
+        rf"^[{_LATIN}]*[A-Za-z][{_LATIN}]*$",
+        "must be in Latin characters with a letter among them, and without < > \\ ' \" *",
+    ),
+]
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
     Field(description="Keys must not begin with tallystick_", max_length=METADATA_KEYS),
 ]
-MetadataChange = (
-    Annotated[dict[MetadataKey, MetadataValue | Unset | None], Field(max_length=METADATA_KEYS)] | Unset | None
-)
+MetadataChange = Clearable[
+    Annotated[dict[MetadataKey, Clearable[MetadataValue]], Field(max_length=METADATA_KEYS)]
+]
 Currency = Annotated[
     str,
-    _text(16),
+    up_to(16),
     Field(description="ISO 4217, lower-case", examples=["usd"], json_schema_extra={"pattern": "^[a-z]{3}$"}),
 ]
 MinorUnits = Annotated[StrictInt, Field(description="In minor units of the currency", examples=[1999])]
@@ -79,8 +74,8 @@ class _In(BaseModel):
 class OnlineAcceptance(_In):
     """From where the customer accepted."""
 
-    ip_address: Annotated[str, _text(45, r"^[0-9A-Fa-f:.]+$")]
-    user_agent: Annotated[str, _text(1000), AfterValidator(_storable)]
+    ip_address: Annotated[str, up_to(45), Shape("^[0-9A-Fa-f:.]+$", "must be an IP address")]
+    user_agent: Annotated[str, up_to(1000), STORABLE]
 
 
 class CustomerAcceptance(_In):
@@ -139,19 +134,15 @@ class CreatePayment(_In):
 class UpdatePayment(_In):
     """What to change; an empty text or null unsets a field or a metadata key, for metadata all of it."""
 
-    description: Description | Unset | None = None
+    description: Clearable[Description] = None
     metadata: MetadataChange = Field(None, examples=[{"order": "1042", "old": ""}])
-    receipt_email: Email | Unset | None = None
-    statement_descriptor: StatementDescriptor | Unset | None = None
-    statement_descriptor_suffix: StatementDescriptor | Unset | None = None
+    receipt_email: Clearable[Email] = None
+    statement_descriptor: Clearable[StatementDescriptor] = None
+    statement_descriptor_suffix: Clearable[StatementDescriptor] = None
 
     def changes(self) -> dict[str, Any]:
         """The fields that were sent; what is to be unset is None."""
-        return {
-            name: value or (value if value == {} else None)
-            for name, value in self
-            if name in self.model_fields_set
-        }
+        return {name: value for name, value in self if name in self.model_fields_set}
 
 
 class ConfirmPayment(_In):
@@ -178,7 +169,7 @@ class UpdateRefund(_In):
 
     def change(self) -> dict[str, str | None] | None:
         """The pairs that were sent; None where all are to be unset."""
-        if self.metadata == "" or (self.metadata is None and "metadata" in self.model_fields_set):
+        if self.metadata is None and "metadata" in self.model_fields_set:
             return None
         return dict(self.metadata or {})
 

@@ -14,15 +14,18 @@ from tallystick.api.bodies import (
     Metadata,
     MetadataChange,
     StripeId,
-    Unset,
-    Url,
 )
 from tallystick.api.choices import AllowRedirects, SetupFutureUsage
+from tallystick.api.values import STORABLE, Clearable, Shape, Url, up_to
 from tallystick.payments import customers
 from tallystick.payments.setups import Setup
 
-Line = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
-Country = Annotated[str, StringConstraints(strict=True, pattern="^[A-Z]{2}$")]
+Line = Annotated[str, up_to(500), STORABLE]
+Country = Annotated[
+    str,
+    StringConstraints(strict=True),
+    Shape("^[A-Z]{2}$", "must be a country of two capital letters, such as DE"),
+]
 
 
 class _In(BaseModel):
@@ -59,20 +62,19 @@ class CreateCustomer(_In):
 class UpdateCustomer(_In):
     """What to change; an empty text or null unsets a field or a metadata key, for metadata all of it."""
 
-    name: Line | Unset | None = None
-    email: Email | Unset | None = None
-    phone: Line | Unset | None = None
-    description: Description | Unset | None = None
-    address: Address | Unset | None = None
+    name: Clearable[Line] = None
+    email: Clearable[Email] = None
+    phone: Clearable[Line] = None
+    description: Clearable[Description] = None
+    address: Clearable[Address] = None
     metadata: MetadataChange = None
-    default_payment_method: StripeId | Unset | None = Field(
+    default_payment_method: Clearable[StripeId] = Field(
         None, description="What invoices and subscriptions are charged to"
     )
 
     def changes(self) -> dict[str, Any]:
         """The fields that were sent; what is to be unset is None."""
-        given = self.model_dump(exclude_unset=True)
-        return {name: value if value == {} else value or None for name, value in given.items()}
+        return self.model_dump(exclude_unset=True)
 
 
 class Customer(BaseModel):

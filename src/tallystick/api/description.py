@@ -88,7 +88,7 @@ _LIMIT_HEADERS: Final = ("RateLimit-Policy", "RateLimit")
 _GUARDED: Final = ("authentication_required", "invalid_api_key", "insufficient_scope", "rate_limited")
 _EVERYWHERE: Final = ("internal_error", "database_unavailable")
 _WITH_INPUT: Final = ("invalid_request",)
-_WITH_BODY: Final = ("invalid_json", "body_too_large")
+_WITH_BODY: Final = ("invalid_json", "body_too_large", "unsupported_media_type")
 _WITH_KEY: Final = ("invalid_idempotency_key", "idempotency_key_reused", "idempotency_key_in_use")
 _OF_WEBHOOK: Final = ("invalid_signature", "signature_expired", "invalid_event", "livemode_mismatch")
 
@@ -149,7 +149,7 @@ def _codes(path: str, method: str, operation: Json) -> Iterator[str]:
     if method == "post" and errors.StripeUnavailableError.code in own:  # it waits for its turn to begin
         yield errors.OverloadedError.code
     if path == WEBHOOK_PATH:
-        yield from (*_OF_WEBHOOK, *_WITH_BODY, *_EVERYWHERE)
+        yield from (*_OF_WEBHOOK, "invalid_json", "body_too_large", *_EVERYWHERE)
     if SCOPE not in operation:
         return
     yield from (*_GUARDED, *_EVERYWHERE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from fastapi import FastAPI
@@ -20,6 +20,7 @@ from tallystick.api.dead_letters import dead_letter_routes
 from tallystick.api.description import description
 from tallystick.api.disputes import dispute_routes
 from tallystick.api.events import event_routes
+from tallystick.api.findings import invalid_request
 from tallystick.api.health import health_routes
 from tallystick.api.journal_entries import journal_entry_routes
 from tallystick.api.ledger import ledger_routes
@@ -34,8 +35,6 @@ from tallystick.api.webhook_deliveries import webhook_delivery_routes
 from tallystick.api.webhook_endpoints import webhook_endpoint_routes
 from tallystick.app import App
 from tallystick.errors import (
-    InvalidJsonError,
-    InvalidRequestError,
     MethodNotAllowedError,
     NotFoundError,
     TallystickError,
@@ -93,16 +92,14 @@ async def _on_refusal(request: Request, error: Exception) -> Response:
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return problem_response(invalid_request(error), request_id(request))
+    return problem_response(invalid_request(error.errors()), request_id(request))
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     found: TallystickError
     if error.status_code == 404:
-        found = NotFoundError("There is no such route.")
-    elif error.status_code == 400:
-        found = InvalidJsonError("The body cannot be read as JSON.")
+        found = NotFoundError(_no_route(request.url.path))
     elif error.status_code == 405:
         found = MethodNotAllowedError(f"{request.method} is not possible here.")
         return problem_response(found, request_id(request), {"Allow": ", ".join(_methods(request))})
@@ -116,30 +113,20 @@ async def _on_unexpected(request: Request, _error: Exception) -> Response:
     return problem_response(unexpected(), request_id(request))
 
 
+def _no_route(path: str) -> str:
+    if len(path) > 1 and path.endswith("/"):
+        return "There is no such route: leave out the slash at the end."
+    return "There is no such route; /docs shows all that there are."
+
+
 def _methods(request: Request) -> list[str]:
-    """All methods of a path: several routes may share it, and Starlette names those of the first."""
+    """All methods of a path: several routes may share it, and Starlette names those of the first.
+
+    HEAD is answered wherever GET is, by the front.
+    """
     found: set[str] = set()
     for router in request.app.state.routers:
         for route in router.routes:
             if route.matches(request.scope)[0] is not Match.NONE:
                 found |= route.methods
-    return sorted(found)
-
-
-def invalid_request(error: RequestValidationError) -> InvalidRequestError:
-    """Pydantic's findings as one error: the first field as ``param``, all of them as ``errors``.
-
-    The values at fault are left out: they may be secrets.
-    """
-    problems = error.errors()
-    if any(problem["type"] == "json_invalid" for problem in problems):
-        return InvalidJsonError("The body is not JSON.")
-    errors = [{"param": _param(problem["loc"]), "message": str(problem["msg"])} for problem in problems]
-    first = errors[0]
-    detail = f"{first['param']}: {first['message']}" if first["param"] else first["message"]
-    return InvalidRequestError(detail, param=first["param"] or None, extra={"errors": errors})
-
-
-def _param(location: tuple[Any, ...]) -> str:
-    """``("body", "metadata", "a")`` as ``metadata.a``, cut where a caller's own key is long."""
-    return ".".join(str(part) for part in location[1:])[:200]
+    return sorted(found | {"HEAD"} if "GET" in found else found)

@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from tallystick.api.choices import EffectKind, LetterStatus, ReplayOutcome
+from tallystick.api.values import STORABLE, up_to
 from tallystick.monitoring.redaction import blot_cards
 from tallystick.pipeline import audit, dead_letters, events
 from tallystick.pipeline.dead_letters import LetterKind
 from tallystick.pipeline.preview import Preview, Standing
 from tallystick.pipeline.selection import EventStatus
 
-
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("no such time in UTC") from None
-
-
-def _storable(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not contain a NUL character")
-    return text
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-"""RFC 3339, in UTC once it is read."""
-Words = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_storable)]
+Words = Annotated[str, up_to(500), STORABLE]
 
 
 class Why(BaseModel):

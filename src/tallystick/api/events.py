@@ -11,10 +11,11 @@ from starlette.responses import Response
 
 from tallystick.api import event_bodies as bodies
 from tallystick.api.auth import Gate
-from tallystick.api.event_bodies import Moment, Words
+from tallystick.api.event_bodies import Words
 from tallystick.api.idempotent import Once
 from tallystick.api.keys import Scope
 from tallystick.api.routing import api_key, guarded_router, json_answer, needs
+from tallystick.api.values import Moment
 from tallystick.app import App
 from tallystick.idempotency import Claim
 from tallystick.pipeline.audit import Order, Replay, get_replay, list_replays

@@ -5,22 +5,24 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from tallystick.api.bodies import Currency, Description
 from tallystick.api.choices import Direction
-from tallystick.api.event_bodies import Moment, Words
+from tallystick.api.event_bodies import Words
 from tallystick.api.ledger_bodies import LedgerEntry as EntryLine
+from tallystick.api.values import Moment, Shape, up_to
 from tallystick.ledger import journal
 from tallystick.ledger.corrections import Draft
 from tallystick.ledger.entries import CREDIT, DEBIT, LedgerEntry, direction_word
 
 Account = Annotated[
     str,
-    StringConstraints(strict=True, min_length=1, max_length=200, pattern=r"^[a-z]+(:[a-z0-9_]+)+$"),
+    up_to(200),
+    Shape("^[a-z]+(:[a-z0-9_]+)+$", "must be an account's name, such as expenses:stripe_fees"),
     Field(description="An account's name", examples=["expenses:stripe_fees"]),
 ]
-PaymentId = Annotated[str, StringConstraints(strict=True, max_length=300, pattern=r"^pay_[!-~]+$")]
+PaymentId = Annotated[str, up_to(300), Shape("^pay_[!-~]+$", "must be the id of a payment, pay_…")]
 
 
 class _In(BaseModel):

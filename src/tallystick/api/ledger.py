@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 from tallystick.api import ledger_bodies as bodies
 from tallystick.api.auth import Gate
-from tallystick.api.event_bodies import Moment
 from tallystick.api.keys import Scope
 from tallystick.api.lists import Cursor, Limit, Word
 from tallystick.api.routing import guarded_router, json_answer, needs
+from tallystick.api.values import CurrencyCode, Moment
 from tallystick.app import App
 from tallystick.db.session import autocommit, snapshot
 from tallystick.errors import InvalidRequestError, NotFoundError
@@ -28,7 +28,7 @@ from tallystick.pipeline.payout_contents import read_contents
 _READS: Final = needs(Scope.LEDGER_READ)
 _MOST_CURRENCIES: Final = 1000
 
-Currency = Annotated[str, Query(pattern="^[a-z]{3}$", description="ISO 4217, lower-case")]
+Currency = Annotated[CurrencyCode, Query(description="ISO 4217, lower-case")]
 At = Annotated[Moment | None, Query(description="An instant: what stood there then, that instant included")]
 From = Annotated[Moment | None, Query(alias="from", description="From this instant on")]
 To = Annotated[Moment | None, Query(description="Before this instant")]

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from tallystick.api.auth import Gate
 from tallystick.api.keys import Scope as KeyScope
 from tallystick.api.routing import guarded_router, needs
+from tallystick.api.values import Shape
 from tallystick.app import App
 from tallystick.errors import TooManyExportsError
 from tallystick.ledger.export.account_names import AccountNames
@@ -43,7 +44,8 @@ def ledger_export_routes(app: App, gate: Gate) -> APIRouter:
         first: Annotated[date | None, Query(alias="from", description="First day, in UTC")] = None,
         last: Annotated[date | None, Query(alias="to", description="Last day, included")] = None,
         currency: Annotated[
-            str | None, Query(description="Only this currency", pattern="^[a-z]{3,4}$")
+            Annotated[str, Shape("^[a-z]{3,4}$", "must be a lower-case code, such as usd")] | None,
+            Query(description="Only this currency"),
         ] = None,
         summarize: Annotated[
             Summary | None, Query(description="`day`: the sums of a day instead of each transaction")

@@ -6,15 +6,15 @@ import re
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Query
-from pydantic import AwareDatetime, StringConstraints
 from starlette.requests import Request
 
+from tallystick.api.values import WITHOUT_SPACES, Moment, up_to
 from tallystick.errors import InvalidRequestError
 from tallystick.payments.lists import Between
 
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(max_length=600)]
-Word = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
+Word = Annotated[str, up_to(255), WITHOUT_SPACES]
 """An id or a status of Stripe's: printable ASCII without spaces."""
 
 _PAIR: Final = re.compile(r"metadata\[(?P<key>[^\[\]\x00]{1,40})\]")
@@ -39,10 +39,10 @@ def _moment(name: str) -> Any:
 
 
 def _between(
-    gte: Annotated[AwareDatetime | None, _moment("gte")] = None,
-    gt: Annotated[AwareDatetime | None, _moment("gt")] = None,
-    lte: Annotated[AwareDatetime | None, _moment("lte")] = None,
-    lt: Annotated[AwareDatetime | None, _moment("lt")] = None,
+    gte: Annotated[Moment | None, _moment("gte")] = None,
+    gt: Annotated[Moment | None, _moment("gt")] = None,
+    lte: Annotated[Moment | None, _moment("lte")] = None,
+    lt: Annotated[Moment | None, _moment("lt")] = None,
 ) -> Between:
     return Between(gte=gte, gt=gt, lte=lte, lt=lt)
 

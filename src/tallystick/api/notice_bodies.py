@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 
 from tallystick.api.bodies import Description
 from tallystick.api.choices import DeliveryStatus, DisabledReason, EndpointStatus
-from tallystick.api.event_bodies import Moment
+from tallystick.api.values import Moment, Url, up_to
 from tallystick.outbox.notices import NOTICES, checked_patterns
 from tallystick.outbox.signing import payload
 from tallystick.pipeline import delivery_log, endpoints, webhook_client
@@ -19,9 +19,8 @@ from tallystick.pipeline import delivery_log, endpoints, webhook_client
 DELIVERY_PREFIX: Final = "whd_"
 _LONGEST_GRACE_S: Final = 30 * 86_400
 
-EndpointUrl = Annotated[str, StringConstraints(strict=True, max_length=2048, pattern=r"^https?://[!-~]+$")]
 EventTypes = Annotated[
-    list[Annotated[str, StringConstraints(strict=True, max_length=64)]],
+    list[Annotated[str, up_to(64)]],
     AfterValidator(checked_patterns),
     Field(
         min_length=1,
@@ -39,7 +38,7 @@ class _In(BaseModel):
 class CreateWebhookEndpoint(_In):
     """An endpoint of your own to send notices to."""
 
-    url: EndpointUrl
+    url: Url
     event_types: EventTypes = Field(["*"], validate_default=True)
     description: Description | None = None
 
@@ -47,7 +46,7 @@ class CreateWebhookEndpoint(_In):
 class UpdateWebhookEndpoint(_In):
     """What to change; null removes the description."""
 
-    url: EndpointUrl | None = None
+    url: Url | None = None
     event_types: EventTypes | None = None
     description: Description | None = None
 

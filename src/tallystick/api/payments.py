@@ -16,6 +16,7 @@ from tallystick.api.keys import Scope
 from tallystick.api.ledger_bodies import ledger_of
 from tallystick.api.lists import METADATA, Created, Cursor, Limit, Word, metadata_of
 from tallystick.api.routing import AT_STRIPE, guarded_router, json_answer, needs
+from tallystick.api.values import CurrencyCode
 from tallystick.app import App
 from tallystick.db.session import autocommit
 from tallystick.errors import (
@@ -60,7 +61,7 @@ def _add_reading(router: APIRouter, app: App) -> None:
         created: Created,
         status: PaymentStatus | None = None,
         customer: Annotated[Word | None, Query(description="Stripe's id of the customer")] = None,
-        currency: Annotated[str | None, Query(pattern="^[a-z]{3}$")] = None,
+        currency: CurrencyCode | None = None,
         limit: Limit = 20,
         cursor: Cursor = None,
     ) -> Response:

@@ -6,6 +6,7 @@ check come from the same word.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -23,11 +24,14 @@ from tallystick.api.rate_limits import KeyLimitedError
 from tallystick.db.session import database_is_away
 from tallystick.errors import (
     DatabaseUnavailableError,
+    InvalidJsonError,
     InvalidRequestError,
+    NotFoundError,
     StripeAccessError,
     StripeRefusedError,
     StripeUnavailableError,
     TallystickError,
+    UnsupportedMediaTypeError,
 )
 
 SCOPE: Final = "x-required-scope"
@@ -36,6 +40,9 @@ AT_STRIPE: Final = (StripeRefusedError, StripeUnavailableError, StripeAccessErro
 """What any call to Stripe can end in."""
 _bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="An API key: tsk_…")
 
+_LONGEST_NAME: Final = 100
+_LONGEST_ID: Final = 500
+"""Effect keys and names of accounts are the longest that there are."""
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -48,11 +55,13 @@ def guarded_router(gate: Gate, tag: str) -> APIRouter:
             scope = Scope((self.openapi_extra or {})[SCOPE])
             known = _query_of(self)
 
-            async def guarded(request: Request) -> Response:
+            async def guarded(asked: Request) -> Response:
+                request = _JsonRequest(asked.scope, asked.receive)
                 try:
                     key = await gate.admit(request.headers.get("authorization"), scope)
                     request.state.api_key = key
                     await _count(request, gate, key)
+                    _check_path(request)
                     _check_query(request, known)
                     await _read_body(request)
                     return await answer(request)
@@ -88,6 +97,33 @@ def json_answer(model: BaseModel, status: int = 200) -> Response:
     return Response(model.model_dump_json(by_alias=True), status_code=status, media_type="application/json")
 
 
+class _JsonRequest(Request):
+    """A request whose body is read more strictly than Starlette reads it."""
+
+    _read: Any = None
+
+    async def json(self) -> Any:
+        """The body. Raises InvalidJsonError: not UTF-8, not JSON, or a name twice in one object."""
+        if self._read is None:
+            try:
+                written = (await self.body()).decode("utf-8-sig")
+                self._read = json.loads(written, object_pairs_hook=_without_repeats)
+            except (ValueError, RecursionError) as error:
+                raise InvalidJsonError("The body is not JSON in UTF-8.") from error
+        return self._read
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a name that comes twice one reader takes the first value, another the last: neither is safe."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        param = twice[:_LONGEST_NAME].encode("utf-8", "replace").decode()
+        raise InvalidJsonError("An object of the body has this name twice.", param=param)
+    return found
+
+
 def _query_of(route: APIRoute) -> tuple[frozenset[str], tuple[str, ...]]:
     """The names that a route knows in its query, and what those begin with that it reads by itself."""
     declared = get_flat_params(route.dependant)
@@ -95,12 +131,25 @@ def _query_of(route: APIRoute) -> tuple[frozenset[str], tuple[str, ...]]:
     return names, tuple(each["name"] for each in (route.openapi_extra or {}).get("parameters", ()))
 
 
+def _check_path(request: Request) -> None:
+    """What no object can be called does not exist, on any route; PostgreSQL would refuse the NUL."""
+    for name, value in request.path_params.items():
+        if "\0" in value or len(value) > _LONGEST_ID:
+            raise NotFoundError("There is nothing of this name.", param=name)
+
+
 def _check_query(request: Request, known: tuple[frozenset[str], tuple[str, ...]]) -> None:
     """A misspelt filter would show everything: raises InvalidRequestError for a name that means nothing."""
     names, beginnings = known
-    for name in request.query_params:
+    seen: set[str] = set()
+    for name, _ in request.query_params.multi_items():
         if name not in names and not name.startswith(beginnings):
-            raise InvalidRequestError("There is no such parameter of this request.", param=name[:100])
+            raise InvalidRequestError(
+                "There is no such parameter of this request.", param=name[:_LONGEST_NAME]
+            )
+        if name in seen:
+            raise InvalidRequestError("Send the parameter once.", param=name[:_LONGEST_NAME])
+        seen.add(name)
 
 
 async def _count(request: Request, gate: Gate, key: ApiKey) -> None:
@@ -114,10 +163,13 @@ async def _count(request: Request, gate: Gate, key: ApiKey) -> None:
         request.state.more_headers = left.headers()
 
 
-async def _read_body(request: Request) -> None:
-    """Read it here, where its limit is heard, and refuse what is not called JSON."""
+async def _read_body(request: _JsonRequest) -> None:
+    """Read it here, where its limit is heard, and refuse what is not JSON, or not called so."""
     if request.method not in ("POST", "PUT", "PATCH") or not await request.body():
         return
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
-        raise InvalidRequestError("Send the body as application/json.", param="Content-Type")
+        raise UnsupportedMediaTypeError("Send the body as application/json.", param="Content-Type")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaTypeError("Send the body as it is, not compressed.", param="Content-Encoding")
+    await request.json()

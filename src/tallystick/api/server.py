@@ -74,11 +74,14 @@ class _Front:
             await self._api(scope, receive, send)
             return
         request_id = _request_id(scope["headers"])
+        method = scope["method"]
+        if method == "HEAD":  # as GET is answered, without the body: for load balancers and REST clients
+            scope = {**scope, "method": "GET"}
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         at_stripe = Wait()
         wait.set(at_stripe)  # uvicorn gives each request a task, and so a context, of its own
-        answer = _Answer(send, request_id, state, at_stripe)
+        answer = _Answer(send, request_id, state, at_stripe, bare=method == "HEAD")
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             begun = time.perf_counter()
             try:
@@ -87,7 +90,7 @@ class _Front:
                 write = log.debug if scope["path"] in _QUIET and answer.status < 400 else log.info
                 write(
                     "request",
-                    method=scope["method"],
+                    method=method,
                     path=scope["path"],
                     status=answer.status,
                     duration_ms=round((time.perf_counter() - begun) * 1000, 1),
@@ -117,13 +120,16 @@ class _Front:
 class _Answer:
     """Sends an answer with the headers that every one carries; ``status`` is 0 until it begins.
 
-    A page that loads something brings a content security policy of its own.
+    A page that loads something brings a content security policy of its own. A ``bare`` answer has no body.
     """
 
-    def __init__(self, send: Send, request_id: str, state: Mapping[str, Any], at_stripe: Wait) -> None:
+    def __init__(
+        self, send: Send, request_id: str, state: Mapping[str, Any], at_stripe: Wait, *, bare: bool
+    ) -> None:
         self._send = send
         self._state = state
         self._at_stripe = at_stripe
+        self._bare = bare
         self.request_id = request_id
         self.status = 0
 
@@ -137,6 +143,8 @@ class _Answer:
             if all(name.lower() != _NOTHING_LOADS[0] for name, _ in headers):
                 headers.append(_NOTHING_LOADS)
             message = {**message, "headers": headers}
+        elif self._bare:
+            message = {**message, "body": b""}
         await self._send(message)
 
 

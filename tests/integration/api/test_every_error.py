@@ -298,6 +298,7 @@ HOW: dict[str, Callable[[Face], Awaitable[Answer | str]]] = {
     "not_found": lambda face: face.http.get("/payments/pay_none"),
     "method_not_allowed": lambda face: face.http.delete("/payments"),
     "body_too_large": lambda face: face.post("/payments", {"description": "x" * 5000}),
+    "unsupported_media_type": lambda face: face.http.post("/payments", data={"amount": "1000"}),
     "invalid_state": invalid_state,
     "refund_exceeds_available": refund_exceeds_available,
     "card_declined": lambda face: face.post(
