@@ -84,6 +84,12 @@ class InsufficientScopeError(TallystickError):
     code, status, title = "insufficient_scope", 403, "The API key may not do this"
 
 
+class ForgedFormError(TallystickError):
+    """A form of the console did not come from one of its pages, or from one whose session has ended."""
+
+    code, status, title = "forged_form", 403, "This form cannot be accepted"
+
+
 class RateLimitedError(TallystickError):
     """The API key made more requests than its limit allows; ``Retry-After`` says when it may again."""
 

@@ -116,6 +116,12 @@ class Settings(BaseModel):
         pattern=RATE,
         description="Requests an API key may make, if it has no limit of its own",
     )
+    console_session_s: float = Field(
+        43_200.0, gt=0, description="How long somebody who signed in to the console stays so at most"
+    )
+    console_idle_s: float = Field(
+        3_600.0, gt=0, description="After so long without a request they have to sign in again"
+    )
 
     batch_size: int = Field(200, ge=1, le=5000, description="Most events in one database transaction")
     retry_base_s: float = Field(2.0, gt=0, description="First delay before a failed event is tried again")

@@ -25,6 +25,8 @@ from tallystick.errors import RateLimitedError
 
 log = structlog.get_logger(__name__)
 
+ATTEMPTS: Final = "20/minute"
+"""Attempts to sign in to the console from one address."""
 _PREFIX: Final = "tallystick:limits"
 _PATIENCE_S: Final = 1.0
 _AT_ONCE: Final = 32
@@ -71,26 +73,37 @@ class RateLimits:
         self._away = False
 
     async def spend(self, key: ApiKey) -> Allowance | None:
-        """Count a request of the key; None when Redis does not answer. Raises RateLimitedError."""
-        limit = _item(key.rate_limit or self._default)
+        """Count a request of the key; None when Redis does not answer. Raises KeyLimitedError."""
+        found, passed = await self._hit(key.id, key.rate_limit or self._default)
+        if not passed and found is not None:
+            raise KeyLimitedError(found)
+        return found
+
+    async def attempt(self, address: str) -> None:
+        """Count an attempt to sign in from an address. Raises RateLimitedError."""
+        found, passed = await self._hit(f"sign-in:{address}", ATTEMPTS)
+        if not passed and found is not None:
+            detail = "Too many attempts to sign in came from this address. Wait a moment, then try again."
+            raise RateLimitedError(detail, retry_after=found.reset_s)
+
+    async def _hit(self, name: str, rate: str) -> tuple[Allowance | None, bool]:
+        """What is left after one more, and whether it may pass; None when Redis does not answer."""
+        limit = _item(rate)
         async with self._places:
             if time.monotonic() < self._not_before:
-                return None
+                return None, True
             try:
                 async with asyncio.timeout(_PATIENCE_S):
-                    passed = await self._limiter.hit(limit, key.id)
-                    reset_at, remaining = await self._limiter.get_window_stats(limit, key.id)
+                    passed = await self._limiter.hit(limit, name)
+                    reset_at, remaining = await self._limiter.get_window_stats(limit, name)
             except Exception as error:  # whatever the library and the driver make of it: requests must pass
                 self._forgive(error)
-                return None
+                return None, True
         if self._away:
             self._away = False
             log.info("rate_limits_counted_again")
         reset_s = max(1, math.ceil(reset_at - time.time()))
-        found = Allowance(limit.amount, limit.get_expiry(), max(0, remaining), reset_s)
-        if not passed:
-            raise KeyLimitedError(found)
-        return found
+        return Allowance(limit.amount, limit.get_expiry(), max(0, remaining), reset_s), passed
 
     def _forgive(self, error: Exception) -> None:
         self._not_before = time.monotonic() + _FORGIVE_S

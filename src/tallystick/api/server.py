@@ -1,4 +1,4 @@
-"""The ASGI application: what every request passes first, then the webhook endpoint or FastAPI.
+"""The ASGI application: what every request passes first, then the webhook endpoint, the console or FastAPI.
 
 Run it with uvicorn on uvloop and httptools, ``access_log=False`` (requests are logged here),
 ``server_header=False`` and ``proxy_headers`` only behind a proxy of your own.
@@ -32,17 +32,19 @@ _SECURITY: Final = [
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
+"""What every answer carries unless it brings its own."""
+CONSOLE: Final = "/console"
 _LONGEST_LENGTH: Final = 18
 """Digits of a Content-Length that are worth reading."""
-_NOTHING_LOADS: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _HEARD: Final = ("Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
 """What a page of another origin may read of an answer, where it may call at all."""
 _QUIET: Final = (WEBHOOK_PATH, "/healthz", "/readyz")
 
 
-def create_app(app: App) -> ASGIApp:
-    """The HTTP face of an App; its owner opens and closes the App."""
+def create_app(app: App, console: ASGIApp | None = None) -> ASGIApp:
+    """The HTTP face of an App, with a console at /console; the App's owner opens and closes it."""
     api: ASGIApp = build_api(app)
     if app.settings.cors_origins:
         api = CORSMiddleware(
@@ -58,15 +60,16 @@ def create_app(app: App) -> ASGIApp:
                 "X-Request-Id",
             ],
         )
-    return _Front(api, StripeWebhook(app), app.settings.body_limit)
+    return _Front(api, StripeWebhook(app), console or api, app.settings.body_limit)
 
 
 class _Front:
     """Request ids, the limit of a body, security headers, and the last word on errors."""
 
-    def __init__(self, api: ASGIApp, webhook: ASGIApp, body_limit: int) -> None:
+    def __init__(self, api: ASGIApp, webhook: ASGIApp, console: ASGIApp, body_limit: int) -> None:
         self._api = api
         self._webhook = webhook
+        self._console = console
         self._limit = body_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,13 +103,18 @@ class _Front:
     async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
             limited = _limited(receive, scope["headers"], self._limit)
-            await (self._webhook if scope["path"] == WEBHOOK_PATH else self._api)(scope, limited, answer)
+            await self._behind(scope["path"])(scope, limited, answer)
         except TallystickError as error:
             log.info("request_refused", code=error.code)
             await self._refuse(scope, receive, answer, error)
         except Exception:
             log.exception("request_failed", path=scope["path"])
             await self._refuse(scope, receive, answer, unexpected())
+
+    def _behind(self, path: str) -> ASGIApp:
+        if path == WEBHOOK_PATH:
+            return self._webhook
+        return self._console if path == CONSOLE or path.startswith(f"{CONSOLE}/") else self._api
 
     @staticmethod
     async def _refuse(scope: Scope, receive: Receive, answer: _Answer, error: TallystickError) -> None:
@@ -120,7 +128,7 @@ class _Front:
 class _Answer:
     """Sends an answer with the headers that every one carries; ``status`` is 0 until it begins.
 
-    A page that loads something brings a content security policy of its own. A ``bare`` answer has no body.
+    A ``bare`` answer has no body.
     """
 
     def __init__(
@@ -136,12 +144,12 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode()), *_SECURITY]
+            headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
+            own = {name.lower() for name, _ in headers}
+            headers += [pair for pair in _SECURITY if pair[0] not in own]
             headers += self._state.get("more_headers", ())
             if self._at_stripe.seconds:
                 headers.append((b"server-timing", b"stripe;dur=%.1f" % _ms(self._at_stripe)))
-            if all(name.lower() != _NOTHING_LOADS[0] for name, _ in headers):
-                headers.append(_NOTHING_LOADS)
             message = {**message, "headers": headers}
         elif self._bare:
             message = {**message, "body": b""}

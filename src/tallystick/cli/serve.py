@@ -15,6 +15,7 @@ from tallystick.api.server import create_app
 from tallystick.app import check_start, open_app
 from tallystick.cli.listening import Fd, Host, socket_for
 from tallystick.cli.output import out
+from tallystick.console.server import create_console
 from tallystick.monitoring import logging
 from tallystick.settings import Settings, load_settings
 
@@ -24,7 +25,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8080,
     fd: Fd = None,
 ) -> None:
-    """Serve the HTTP API."""
+    """Serve the HTTP API and the console."""
     settings = load_settings()
     logging.configure(level=settings.log_level, form=settings.log_format)
     with socket_for(host, port, fd) as sock:
@@ -37,7 +38,7 @@ def serve(
 async def _serve(settings: Settings, sock: socket.socket) -> None:
     async with open_app(settings) as app:
         await check_start(app)
-        server = uvicorn.Server(server_config(create_app(app)))
+        server = uvicorn.Server(server_config(create_app(app, create_console(app))))
         gc.collect()
         gc.freeze()  # what is there now stays: to look through it again would hold up all requests
         await server.serve(sockets=[sock])

@@ -35,7 +35,7 @@ def up(
     stack = Stack(data_dir or default_data_dir(), host, port, on_progress=progress())
     with running(stack) as urls:
         if as_json:
-            print_json({"ready": True, "console": None, **asdict(urls)})
+            print_json({"ready": True, "console": urls.console, **asdict(urls)})
         else:
             show_urls(urls, stack)
         stack.supervise(stop_on_signals())
@@ -94,6 +94,7 @@ def show_urls(urls: Urls, stack: Stack) -> None:
     lines = (
         "",
         f"API       {urls.api}   (reference: {urls.api}/docs)",
+        f"Console   {urls.console}   (sign in with the API key)",
         f"API key   {urls.api_key}",
         f"Stripe    {stripe}",
         f"Database  {make_url(urls.database_url).render_as_string(hide_password=True)}",

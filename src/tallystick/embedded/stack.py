@@ -56,6 +56,11 @@ class Urls:
     api_key: str
     webhook_secret: str
 
+    @property
+    def console(self) -> str:
+        """Where operators look, and sign in with the API key."""
+        return f"{self.api}/console"
+
 
 @dataclass(slots=True)
 class _Part:

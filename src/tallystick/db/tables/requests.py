@@ -34,6 +34,17 @@ api_keys = Table(
     Column("rate_limit", Text),
 )
 
+# Who is signed in to the console: removed when they sign out, or by the next who signs in once it has ended.
+console_sessions = Table(
+    "console_sessions",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),  # SHA-256
+    Column("api_key_id", Text(collation="C"), ForeignKey("api_keys.id"), nullable=False),
+    at("began_at", now=True),
+    at("seen_at", now=True),
+    CheckConstraint("octet_length(token_hash) = 32", name="token_hash"),
+)
+
 # A removed version keeps its row, so that no number is given twice.
 secrets = Table(
     "secrets",

@@ -1,0 +1,120 @@
+"""One request of somebody who is signed in, as the function behind a page sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from tallystick.api.keys import Scope
+from tallystick.app import App
+from tallystick.console import formats
+from tallystick.console.rendering import HEADERS, render
+from tallystick.console.sessions import Session
+from tallystick.errors import InvalidRequestError, TallystickError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Query(BaseModel):
+    """What a page takes in its address: fields left empty in a form are not given, unknown ones refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    def given(self) -> dict[str, Any]:
+        """The fields that are given, as they are written in an address."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class NoQuery(Query):
+    """Of a page that takes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """An entry of the menu, shown to whoever may read it. ``name`` is its path below /console."""
+
+    name: str
+    title: str
+    scope: Scope
+
+
+SECTIONS: Final = (Section("payments", "Payments", Scope.PAYMENTS_READ),)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request, the session it belongs to, and the form it sent, if it sent one."""
+
+    app: App
+    request: Request
+    session: Session
+    form: FormData
+
+    def query(self, model: type[Model]) -> Model:
+        """What the address says, read by a model. Raises InvalidRequestError."""
+        return _read(model, dict(self.request.query_params))
+
+    def answers(self, model: type[Model]) -> Model:
+        """What the form says, read by a model. Raises InvalidRequestError."""
+        sent = {name: value for name, value in self.form.items() if name != "form_token"}
+        return _read(model, sent)
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the API key carries a scope: for leaving out what would be refused."""
+        return self.session.key.may(scope)
+
+    def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
+        """A page inside the shell."""
+        return render(template, status=status, **shell(self.request, self.session), **values)
+
+    def go(self, path: str, **query: Any) -> Response:
+        """To another page, after a form has done its work."""
+        return RedirectResponse(formats.address(path, query), status_code=303, headers=HEADERS)
+
+
+def shell(request: Request, session: Session) -> dict[str, Any]:
+    """What every page inside the shell shows beside its own content."""
+    section = request.url.path.removeprefix("/console").strip("/").partition("/")[0]
+    return {
+        "path": request.url.path,
+        "here": section,
+        "sections": [each for each in SECTIONS if session.key.may(each.scope)],
+        "key": session.key,
+        "form_token": session.form_token,
+        "may": session.key.may,
+    }
+
+
+def refusal(request: Request, error: TallystickError, session: Session | None) -> Response:
+    """An error as a page, inside the shell where somebody is signed in."""
+    around = shell(request, session) if session is not None else {}
+    template = "refusal.html" if session is not None else "refusal_outside.html"
+    scope = error.extra.get("scope")
+    answer = render(
+        template,
+        status=error.status,
+        error=error,
+        scope=str(scope) if scope is not None else None,
+        request_id=request.state.request_id,
+        **around,
+    )
+    if error.status in (429, 503):
+        answer.headers["Retry-After"] = str(error.retry_after or 2)
+    return answer
+
+
+def _read(model: type[Model], values: dict[str, Any]) -> Model:
+    given = {name: value for name, value in values.items() if value != ""}
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(map(str, problem["loc"]))[:100]
+        raise InvalidRequestError(
+            f"{name}: {problem['msg']}" if name else str(problem["msg"]), param=name
+        ) from None
