@@ -14,6 +14,8 @@ from tests.faults.installation import note, until
 from tests.load.conftest import Install
 from tests.load.test_many_at_once import scalar
 
+from tallystick.embedded.stack import SANDBOX_KEY
+
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 ROOT = LOCUSTFILE.parents[2]
 
@@ -31,10 +33,12 @@ async def test_webhooks_in_bursts_beside_api_traffic(
             "PYTHONPATH": str(ROOT),
             "WEBHOOK_SECRET": urls.webhook_secret,
             "API_KEY": urls.api_key,
+            "SANDBOX": str(urls.sandbox),
+            "SANDBOX_KEY": SANDBOX_KEY,
         }
         command = [
             sys.executable, "-m", "locust", "--headless", "--locustfile", str(LOCUSTFILE), "--host", urls.api,
-            "--users", "5", "--spawn-rate", "5", "--run-time", f"{seconds}s", "--stop-timeout", "20",
+            "--users", "6", "--spawn-rate", "6", "--run-time", f"{seconds}s", "--stop-timeout", "20",
             "--csv", str(tmp_path / "locust"), "--only-summary",
         ]  # fmt: skip
         locust = await asyncio.create_subprocess_exec(
@@ -57,4 +61,8 @@ async def test_webhooks_in_bursts_beside_api_traffic(
             )
 
         await until(no_lag)
+        adopted = "SELECT count(*) FROM payments WHERE origin = 'adopted' AND amount = 2500"
+        assert await scalar(engine, adopted) > seconds, (
+            "two a second were taken at Stripe itself, for 25 dollars"
+        )
         assert await scalar(engine, "SELECT count(*) FROM webhook_events WHERE status = 'dead'") == 0
