@@ -14,7 +14,7 @@ from tests.faults.installation import note, until
 from tests.load.conftest import Install
 from tests.load.test_many_at_once import scalar
 
-from tallystick.embedded.stack import SANDBOX_KEY
+from tallystick.embedded.installation import SANDBOX_KEY
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 ROOT = LOCUSTFILE.parents[2]
