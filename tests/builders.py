@@ -12,6 +12,8 @@ from tallystick.money import convert
 
 Json = dict[str, Any]
 START = 1_790_000_000
+COPIED = ("customer", "description", "receipt_email", "payment_method")
+"""What a charge takes over from its PaymentIntent, besides the metadata."""
 
 
 @dataclass
@@ -95,6 +97,7 @@ class StripeStory:
             "balance_transaction": None,
             "failure_code": "card_declined" if status == "failed" else None,
             "outcome": {"reason": "generic_decline"} if status == "failed" else {},
+            **{name: intent[name] for name in COPIED if name in intent},
         }
         self.charges[made["id"]] = made
         intent["latest_charge"] = made["id"]

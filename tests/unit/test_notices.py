@@ -70,25 +70,14 @@ def test_what_can_happen_to_an_invoice_again_is_told_again(name: str, once: bool
 
 
 def test_an_invoice_names_its_subscription_in_the_old_shape_and_the_new() -> None:
-    old = {**INVOICE, "subscription": "sub_1"}
-    new = {**INVOICE, "parent": {"subscription_details": {"subscription": {"id": "sub_1"}}}}
+    of_subscription = {"subscription": {"id": "sub_1"}, "metadata": {"plan": "team"}}
+    old = {**INVOICE, "subscription": "sub_1", "subscription_details": {"metadata": {"plan": "team"}}}
+    new = {**INVOICE, "parent": {"subscription_details": of_subscription}}
     assert notice("invoice.paid", old).data == notice("invoice.paid", new).data
-    assert notice("invoice.paid", new).data == {
-        "invoice": "in_1",
-        "number": "A-1",
-        "status": "open",
-        "customer": "cus_1",
-        "subscription": "sub_1",
-        "currency": "usd",
-        "total": 1900,
-        "amount_due": 1900,
-        "amount_paid": 0,
-        "amount_remaining": 1900,
-        "attempt_count": 1,
-        "due_at": None,
-        "next_attempt_at": "2023-11-15T00:00:00Z",
-        "metadata": {"order": "1"},
-    }
+    told = notice("invoice.paid", new).data
+    assert (told["subscription"], told["subscription_metadata"]) == ("sub_1", {"plan": "team"})
+    assert (told["customer"], told["metadata"]) == ("cus_1", {"order": "1"})
+    assert (told["due_at"], told["next_attempt_at"]) == (None, "2023-11-15T00:00:00Z")
 
 
 def test_a_subscription_is_told_by_our_names() -> None:
@@ -100,16 +89,23 @@ def test_a_subscription_is_told_by_our_names() -> None:
     updates = {notice("customer.subscription.updated", SUBSCRIPTION, each).key for each in ("evt_1", "evt_2")}
     assert len(updates) == 2
     data = notice("customer.subscription.trial_will_end", SUBSCRIPTION).data
-    assert data["items"] == [{"price": "price_1", "quantity": 2}]
+    assert data["items"] == [{"price": "price_1", "product": None, "quantity": 2}]
     assert data["trial_ends_at"] == "2023-11-15T00:00:00Z"
 
 
 def test_an_item_of_before_prices_is_named_by_its_plan() -> None:
     old = {**SUBSCRIPTION, "items": {"data": [{"plan": {"id": "gold"}, "quantity": None}, "nonsense"]}}
     assert notice("customer.subscription.updated", old).data["items"] == [
-        {"price": "gold", "quantity": None},
-        {"price": None, "quantity": None},
+        {"price": "gold", "product": None, "quantity": None},
+        {"price": None, "product": None, "quantity": None},
     ]
+
+
+def test_a_period_ends_with_the_first_of_its_items_and_of_old_with_the_subscription() -> None:
+    items = {"data": [{"current_period_end": 1_700_006_400 + day * 86_400} for day in (2, 0, 1)]}
+    new = notice("customer.subscription.updated", {**SUBSCRIPTION, "items": items})
+    old = notice("customer.subscription.updated", {**SUBSCRIPTION, "current_period_end": 1_700_006_400})
+    assert new.data["current_period_ends_at"] == old.data["current_period_ends_at"] == "2023-11-15T00:00:00Z"
 
 
 def test_all_that_is_told_of_billing_is_in_the_table() -> None:

@@ -16,6 +16,7 @@ from fastapi.openapi.utils import get_openapi
 
 from tallystick import errors
 from tallystick.api.examples import EXAMPLES
+from tallystick.api.notice_description import notice_operations
 from tallystick.api.problems import MEDIA_TYPE, Problem, problem, problem_headers
 from tallystick.api.routing import PROBLEMS, SCOPE
 from tallystick.api.webhooks import PATH as WEBHOOK_PATH
@@ -123,6 +124,7 @@ def _described(api: FastAPI) -> Json:
         schemas[name]["examples"] = [example]
     components["headers"] = _HEADERS
     document["paths"][WEBHOOK_PATH] = {"post": _webhook_operation()}
+    document["webhooks"] = notice_operations(schemas)
     kinds = error_kinds()
     for path, methods in document["paths"].items():
         for method, operation in methods.items():

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from tallystick.events.applications import Funds, applied, sold_by_us
+from tallystick.events.notice_data import payment_data
 from tallystick.events.refunds import refund_effects
 from tallystick.events.spec import (
     NO_EFFECTS,
@@ -88,12 +89,13 @@ def charge_effects(
     """
     since = charge.created if not_before is None else not_before
     payment = Capture.of(charge)
+    report = _report(charge, payment, heard_at=heard_at, source=source)
     effects = Effects(
-        payments=(_report(charge, payment, heard_at=heard_at, source=source),),
+        payments=(report,),
         balance_transactions=_balance_transactions(charge, obj),
     )
     if charge.status == "succeeded" and charge.captured:
-        told = payment.effects(moment(heard_at), source, facts)
+        told = payment.effects(moment(heard_at), source, facts, report)
         effects += told.dated(created=charge.created, not_before=since)
     if charge.status == "failed" and charge.failure_balance_transaction:
         effects += _failed_later(charge, heard_at, source, facts, since)
@@ -106,7 +108,7 @@ def _failed_later(charge: Charge, heard_at: int, source: str, facts: Facts, sinc
     Most never counted as paid, and another charge may yet pay their PaymentIntent: they took no sale that
     could be taken back. What a debit paid of an invoice is told by the invoice payment.
     """
-    told = Capture.of(charge).effects(moment(heard_at), source, facts)
+    told = Capture.of(charge).effects(moment(heard_at), source, facts, None)
     had_paid = _had_paid(charge, facts)
     kinds = ("charge_captured", "sale") if had_paid is True else ("charge_captured",)
     dated = told.dated(created=charge.created, not_before=charge.created)
@@ -169,8 +171,10 @@ class Capture:
         """Our id of the payment, ours or adopted."""
         return self.ours or adopted_payment(self.payment_intent or self.charge)
 
-    def effects(self, occurred_at: datetime, source: str, facts: Facts) -> Effects:
-        """The movement, what it was for if that is known, and the notice.
+    def effects(
+        self, occurred_at: datetime, source: str, facts: Facts, report: PaymentReport | None
+    ) -> Effects:
+        """The movement, what it was for if that is known, and the notice that the reported payment succeeded.
 
         Several captures of one charge do not fit one key: there each balance transaction posts the movement
         and the sale. Nor do several charges of one PaymentIntent fit the key of its sale: each has its own.
@@ -189,7 +193,7 @@ class Capture:
             **funds.about,
         )
         # what is paid in several charges has succeeded when its PaymentIntent says so
-        notices = () if self.bank_transfer else (self.notice(),)
+        notices = () if self.bank_transfer or report is None else (succeeded(report),)
         if self.ours:
             return Effects(transactions=transactions(movement), notices=notices) + sold_by_us(funds, facts)
         purpose = applied(funds, self.payment_intent, self.invoice, facts)
@@ -208,14 +212,11 @@ class Capture:
             metadata=self.metadata,
         )
 
-    def notice(self) -> Notice:
-        """That the payment succeeded, told once."""
-        return Notice(
-            key=f"payment.succeeded:{self.payment_intent or self.charge}",
-            type="payment.succeeded",
-            payment_id=self.payment_id,
-            data={"payment": self.payment_id, "amount": self.amount, "currency": self.currency},
-        )
+
+def succeeded(report: PaymentReport) -> Notice:
+    """That a payment succeeded, told once, in the same words by its charge and by its PaymentIntent."""
+    about = report.stripe_payment_intent or report.stripe_charge
+    return Notice(f"payment.succeeded:{about}", "payment.succeeded", report.id, payment_data(report))
 
 
 _STATUS: Final = {
@@ -256,6 +257,7 @@ def _report(charge: Charge, payment: Capture, *, heard_at: int, source: str) -> 
         description=charge.description,
         metadata=charge.metadata,
         payment_method=charge.payment_method,
+        receipt_email=charge.receipt_email,
         last_error={k: v for k, v in error.items() if v} if failed else None,
     )
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from tallystick.events.notice_data import dispute_data
 from tallystick.events.spec import BalanceTransactionSeen, Effects, Event, Facts, Question, moment
 from tallystick.ledger import chart
 from tallystick.ledger.entries import LedgerEntry, LedgerTransaction, credit, debit, post, transactions
 from tallystick.money import fraction
-from tallystick.outbox.notices import Notice, at_utc
-from tallystick.payments.dispute_reports import dispute_report
+from tallystick.outbox.notices import Notice
+from tallystick.payments.dispute_reports import DisputeReport, dispute_report
 from tallystick.payments.reports import adopted_payment, our_payment
 from tallystick.stripe_gateway.balance_payloads import BalanceTransaction
 from tallystick.stripe_gateway.fields import JsonObject, all_whole, filled, reference, text_field
@@ -59,7 +60,7 @@ def on_dispute(event: Event, facts: Facts) -> Effects:
     intent = dispute.payment_intent or (charge.payment_intent if charge is not None else None)
     payment_id = ours or adopted_payment(intent or dispute.charge)
     report = dispute_report(dispute, payment_id, at=event.created, source=event.id)
-    effects = Effects(disputes=(report,), notices=_notices(event, dispute, payment_id))
+    effects = Effects(disputes=(report,), notices=(_notice(event, report),))
     return effects + _money(dispute, event, payment_id, facts)
 
 
@@ -126,16 +127,7 @@ def _decided_legs(txn: BalanceTransaction, taken: BalanceTransaction, account: s
     ]
 
 
-def _notices(event: Event, dispute: Dispute, payment_id: str) -> tuple[Notice, ...]:
+def _notice(event: Event, report: DisputeReport) -> Notice:
     notice_type = _NOTICES[event.type]
-    about = event.id if notice_type == "dispute.updated" else dispute.id
-    data = {
-        "dispute": dispute.id,
-        "payment": payment_id,
-        "status": dispute.status,
-        "reason": dispute.reason,
-        "amount": dispute.amount,
-        "currency": dispute.currency,
-        "evidence_due_at": at_utc(dispute.evidence_due),
-    }
-    return (Notice(f"{notice_type}:{about}", notice_type, payment_id, data),)
+    about = event.id if notice_type == "dispute.updated" else report.id
+    return Notice(f"{notice_type}:{about}", notice_type, report.payment_id, dispute_data(report))

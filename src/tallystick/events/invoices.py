@@ -10,10 +10,11 @@ from typing import Final
 
 from tallystick.events.applications import invoice_paid, purpose_of
 from tallystick.events.customer_balances import balance_effects
+from tallystick.events.notice_data import invoice_data
 from tallystick.events.spec import NO_EFFECTS, Effects, Event, Facts, Question, moment
 from tallystick.ledger import chart
 from tallystick.ledger.entries import credit, debit, post, transactions
-from tallystick.outbox.notices import Notice, at_utc
+from tallystick.outbox.notices import Notice
 from tallystick.stripe_gateway.application_payloads import CheckoutSession, InvoicePayment
 from tallystick.stripe_gateway.billing_payloads import Invoice
 
@@ -46,23 +47,8 @@ def on_invoice(event: Event, facts: Facts) -> Effects:
 
 
 def _notice(event: Event, invoice: Invoice) -> Notice:
-    data = {
-        "invoice": invoice.id,
-        "number": invoice.number,
-        "status": invoice.status,
-        "customer": invoice.customer,
-        "subscription": invoice.subscription,
-        "currency": invoice.currency,
-        "total": invoice.total,
-        "amount_due": invoice.amount_due,
-        "amount_paid": invoice.amount_paid,
-        "amount_remaining": invoice.amount_remaining,
-        "attempt_count": invoice.attempt_count,
-        "due_at": at_utc(invoice.due_date),
-        "next_attempt_at": at_utc(invoice.next_payment_attempt),
-        "metadata": invoice.metadata,
-    }
-    return Notice(f"{event.type}:{_FACTS[event.type](event, invoice)}", event.type, None, data)
+    key = f"{event.type}:{_FACTS[event.type](event, invoice)}"
+    return Notice(key, event.type, None, invoice_data(invoice))
 
 
 def on_invoice_payment(event: Event, facts: Facts) -> Effects:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tallystick.events.charges import Capture, balance_transaction_seen
+from tallystick.events.charges import Capture, balance_transaction_seen, succeeded
+from tallystick.events.notice_data import payment_data
 from tallystick.events.spec import Effects, Event, Facts, moment
 from tallystick.outbox.notices import Notice
 from tallystick.payments.reports import PaymentReport, intent_report, our_payment
@@ -34,10 +35,10 @@ def on_payment_intent(event: Event, facts: Facts) -> Effects:
         )
         if intent.multicapture or intent.bank_transfer:
             # its amount may come from several captures or charges, each of which tells of itself
-            effects += Effects(notices=(capture.notice(),))
+            effects += Effects(notices=(succeeded(report),))
         else:
             # its charge, which tells more, was not made before it was
-            told = capture.effects(moment(event.created), event.id, facts)
+            told = capture.effects(moment(event.created), event.id, facts, report)
             effects += told.dated(created=intent.created, not_before=intent.created)
     return effects
 
@@ -56,5 +57,4 @@ def _notices(event: Event, intent: PaymentIntent, report: PaymentReport) -> tupl
         return ()
     # A payment can fail many times, once for each charge it tries.
     key = f"{notice_type}:{intent.latest_charge or event.id}"
-    data = {"payment": report.id, "amount": intent.amount, "currency": intent.currency}
-    return (Notice(key, notice_type, report.id, data),)
+    return (Notice(key, notice_type, report.id, payment_data(report)),)

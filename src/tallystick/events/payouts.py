@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from tallystick.events.notice_data import payout_data
 from tallystick.events.spec import BalanceTransactionSeen, Effects, Event, Facts, moment
 from tallystick.ledger import chart
 from tallystick.ledger.entries import LedgerTransaction, credit, debit, post, reverse, transactions
-from tallystick.outbox.notices import NOTICES, Notice, at_utc
+from tallystick.outbox.notices import NOTICES, Notice
 from tallystick.stripe_gateway.billing_payloads import Payout
 
 
@@ -84,16 +85,4 @@ def _notices(event: Event, payout: Payout) -> Effects:
     """What is told of it: each of these happens to a payout once."""
     if event.type not in NOTICES:
         return Effects()
-    arrival = at_utc(payout.arrival_date)
-    data = {
-        "payout": payout.id,
-        "status": payout.status,
-        "amount": payout.amount,
-        "currency": payout.currency,
-        "automatic": payout.automatic,
-        "arrival_on": arrival[:10] if arrival else None,
-        "failure_code": payout.failure_code,
-        "failure_message": payout.failure_message,
-        "metadata": payout.metadata,
-    }
-    return Effects(notices=(Notice(f"{event.type}:{payout.id}", event.type, None, data),))
+    return Effects(notices=(Notice(f"{event.type}:{payout.id}", event.type, None, payout_data(payout)),))

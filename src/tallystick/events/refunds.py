@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tallystick.events.applications import WHOLLY_GOODS, Sale, purpose_of
+from tallystick.events.notice_data import refund_data
 from tallystick.events.spec import (
     NO_EFFECTS,
     BalanceTransactionSeen,
@@ -19,8 +20,8 @@ from tallystick.ledger import chart
 from tallystick.ledger.entries import LedgerTransaction, credit, debit, post, reverse, transactions
 from tallystick.outbox.notices import Notice
 from tallystick.payments.reports import (
+    RefundReport,
     adopted_payment,
-    adopted_refund,
     our_payment,
     our_refund,
     refund_report,
@@ -66,8 +67,9 @@ def refund_effects(
     payment_id = ours or (adopted_payment(stripe_id) if stripe_id else None)
     if moved is False:
         return NO_EFFECTS  # an authorisation was let go: nothing was given back
+    report = refund_report(refund, payment_id, at=heard_at, source=source)
     effects = Effects(
-        refunds=() if waiting else (refund_report(refund, payment_id, at=heard_at, source=source),),
+        refunds=() if waiting else (report,),
         balance_transactions=_balance_transactions(refund),
         waiting_for=waiting,
     )
@@ -92,7 +94,7 @@ def refund_effects(
     if refund_status(refund) in REFUND_RELEASED:
         since = moment(refund.created if not_before is None else not_before)
         posted += tuple(reverse(made, occurred_at=moment(heard_at), not_before=since) for made in posted)
-    return effects + Effects(transactions=posted) + (NO_EFFECTS if waiting else _notice(refund, payment_id))
+    return effects + Effects(transactions=posted) + (NO_EFFECTS if waiting else _notice(report))
 
 
 def _charge_of(refund: Refund, facts: Facts) -> tuple[Charge | None, tuple[Question, ...]]:
@@ -188,13 +190,12 @@ _NOTICES: Final = {
 }
 
 
-def _notice(refund: Refund, payment_id: str | None) -> Effects:
-    notice_type = _NOTICES.get(refund_status(refund))
+def _notice(report: RefundReport) -> Effects:
+    notice_type = _NOTICES.get(report.status)
     if notice_type is None:
         return NO_EFFECTS
-    our_id = our_refund(refund.metadata) or adopted_refund(refund.id)
-    data = {"refund": our_id, "payment": payment_id, "amount": refund.amount, "currency": refund.currency}
-    return Effects(notices=(Notice(f"{notice_type}:{refund.id}", notice_type, payment_id, data),))
+    key = f"{notice_type}:{report.stripe_refund}"
+    return Effects(notices=(Notice(key, notice_type, report.payment_id, refund_data(report)),))
 
 
 def _balance_transactions(refund: Refund) -> tuple[BalanceTransactionSeen, ...]:

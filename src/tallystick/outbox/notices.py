@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -18,7 +18,7 @@ class Notice:
     key: str
     type: str
     payment_id: str | None
-    data: dict[str, Any]
+    data: Mapping[str, Any]
 
 
 NOTICES: Final[dict[str, str]] = {

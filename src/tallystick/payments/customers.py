@@ -19,9 +19,9 @@ from tallystick.payments.customer_reports import (
     merge_payment_methods,
 )
 from tallystick.payments.lists import EVER, Between, Page, page_of
-from tallystick.payments.reading import theirs
 from tallystick.payments.store import newer
 from tallystick.payments.ties import Tie, hold_ties
+from tallystick.stripe_gateway.payloads import theirs
 
 _CUSTOMER: Final = (
     "state_order", "deleted", "livemode", "name", "email", "phone", "description", "address", "metadata",

@@ -15,9 +15,9 @@ from tallystick.db.tables import disputes
 from tallystick.errors import NotFoundError
 from tallystick.payments.dispute_reports import DisputeReport, merge_disputes
 from tallystick.payments.lists import Between, Page, ids_of_payment, page_of, storable
-from tallystick.payments.reading import theirs
 from tallystick.payments.store import newer
 from tallystick.payments.ties import Tie, hold_ties
+from tallystick.stripe_gateway.payloads import theirs
 
 _STATE: Final = (
     "state_order", "status", "amount", "currency", "livemode", "reason", "network_reason_code",

@@ -27,7 +27,7 @@ from tallystick.errors import (
 )
 from tallystick.idempotency import Claim
 from tallystick.payments import calls
-from tallystick.payments.reading import OUR_METADATA, Payment, get_payment_of_intent
+from tallystick.payments.reading import Payment, get_payment_of_intent
 from tallystick.payments.reports import intent_report
 from tallystick.payments.status import ANSWER, PaymentStatus
 from tallystick.payments.store import apply_payments
@@ -39,7 +39,7 @@ from tallystick.stripe_gateway.answers import (
     UnavailableError,
 )
 from tallystick.stripe_gateway.declines import decline
-from tallystick.stripe_gateway.payloads import PaymentIntent
+from tallystick.stripe_gateway.payloads import OUR_METADATA, PaymentIntent
 
 NEVER_MADE: Final = "never_made"
 """Why a payment or refund ended of which Stripe, when it could be asked again, knew nothing."""

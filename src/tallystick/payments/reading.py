@@ -16,10 +16,7 @@ from tallystick.errors import NotFoundError
 from tallystick.payments.lists import EVER, Between, Page, ids_of_payment, page_of
 from tallystick.payments.reports import adopted_payment
 from tallystick.payments.status import REFUND_RELEASED, PaymentStatus, RefundStatus
-from tallystick.stripe_gateway.payloads import PAYMENT_METADATA
-
-OUR_METADATA: Final = "tallystick_"
-"""Metadata keys that begin so are ours: callers neither set nor see them."""
+from tallystick.stripe_gateway.payloads import PAYMENT_METADATA, theirs
 
 _PAYMENT_ID: Final = re.compile(r"pay_[0-9A-Za-z_]{1,255}", re.ASCII)
 _REFUND_ID: Final = re.compile(r"ref_[0-9A-Za-z_]{1,255}", re.ASCII)
@@ -210,11 +207,6 @@ def _refund(row: Row[Any]) -> Refund:
     values["status"] = RefundStatus(values["status"])
     values["metadata"] = theirs(values["metadata"])
     return Refund(**values)
-
-
-def theirs(metadata: dict[str, str]) -> dict[str, str]:
-    """Metadata without the keys that are ours."""
-    return {name: value for name, value in metadata.items() if not name.startswith(OUR_METADATA)}
 
 
 def _no_payment(payment_id: str) -> NotFoundError:

@@ -16,10 +16,10 @@ from tallystick.payments import calls
 from tallystick.payments.calls import DONE, STRIPE_KEEPS_KEYS, Action, StripeCall, make_plain
 from tallystick.payments.lists import storable
 from tallystick.payments.outcomes import check_metadata, given
-from tallystick.payments.reading import theirs
 from tallystick.stripe_gateway.answers import RefusedError, StripeAnswer, UnavailableError
 from tallystick.stripe_gateway.client import StripeGateway
 from tallystick.stripe_gateway.customer_payloads import SetupIntent
+from tallystick.stripe_gateway.payloads import theirs
 
 Known = TypeVar("Known")
 

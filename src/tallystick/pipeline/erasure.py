@@ -17,9 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.db.ids import new_id
 from tallystick.errors import NotFoundError
+from tallystick.payments.reports import adopted_payment
 from tallystick.pipeline.archives import pack, unpack
 from tallystick.pipeline.audit import Order
-from tallystick.stripe_gateway.personal import without_personal_fields
+from tallystick.stripe_gateway.personal import PERSONAL_FIELDS, without_personal_fields
 
 _STEP: Final = 20_000
 """Rows of the inbox that one transaction looks through: bodies have no index."""
@@ -77,6 +78,16 @@ _FORGET_METHODS: Final = text("""
 UPDATE payment_methods SET details = '{}', metadata = '{}' WHERE customer = :subject
 """)
 
+_FORGET_NOTICES: Final = text("""
+UPDATE outbox o SET data = o.data || forgotten.fields
+  FROM (SELECT id, jsonb_object_agg(name, NULL) AS fields
+          FROM outbox, jsonb_each(data) AS field(name, value)
+         WHERE (payment_id = ANY(CAST(:payments AS text[])) OR data->>'customer' = :subject)
+           AND name = ANY(CAST(:personal AS text[])) AND value <> 'null'
+         GROUP BY id) forgotten
+ WHERE o.id = forgotten.id
+""")
+
 _RECORD: Final = text("""
 INSERT INTO erasures (id, actor, reason, subject, counts)
 VALUES (:id, :actor, :reason, :subject, CAST(:counts AS jsonb))
@@ -89,7 +100,8 @@ async def erase(engine: AsyncEngine, subject: str, order: Order) -> dict[str, in
     Returns how many payloads of which table were redacted, and records it. It can be repeated, and after
     an interruption has to be. Raises NotFoundError where nothing names the subject.
     """
-    payments, needles = await _names(engine, subject)
+    payments, names = await _names(engine, subject)
+    needles = [b'"%s"' % name.encode() for name in names]
     counts: Counter[str] = Counter()
     counts["webhook_events"] = await _redact_inbox(engine, needles) + await _redact_archives(engine, needles)
     for table in _OTHERS:
@@ -99,18 +111,21 @@ async def erase(engine: AsyncEngine, subject: str, order: Order) -> dict[str, in
             counts[table] = (await connection.execute(forget, {"subject": subject})).rowcount
         if not payments and not counts.total():
             raise NotFoundError(f"Nothing is stored about {subject!r}.")
+        about = {"payments": [*names, *map(adopted_payment, names)], "subject": subject}
+        told = await connection.execute(_FORGET_NOTICES, {**about, "personal": sorted(PERSONAL_FIELDS)})
+        counts["notices"] = told.rowcount
         counts["payments"] = (await connection.execute(_FORGET_EMAIL, {"ids": payments})).rowcount
         record = {"id": new_id("era"), "actor": order.actor, "reason": order.reason, "subject": subject}
         await connection.execute(_RECORD, {**record, "counts": orjson.dumps(counts).decode()})
     return dict(counts)
 
 
-async def _names(engine: AsyncEngine, subject: str) -> tuple[list[str], list[bytes]]:
+async def _names(engine: AsyncEngine, subject: str) -> tuple[list[str], list[str]]:
     """The payments that are meant, and the ids by which a payload is about the subject."""
     async with engine.connect() as connection:
         rows = (await connection.execute(_NAMES, {"subject": subject})).all()
     names = {subject, *(name for row in rows for name in row[:3] if name is not None)}
-    return [row.id for row in rows], [b'"%s"' % name.encode() for name in sorted(names)]
+    return [row.id for row in rows], sorted(names)
 
 
 async def _redact_inbox(engine: AsyncEngine, needles: Sequence[bytes]) -> int:

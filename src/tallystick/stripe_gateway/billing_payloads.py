@@ -15,6 +15,7 @@ from tallystick.stripe_gateway.fields import (
     currency_field,
     int_field,
     metadata_of,
+    optional_int_field,
     optional_text_field,
     optional_time_field,
     reference,
@@ -34,6 +35,10 @@ class Payout:
     automatic: bool
     created: int | None
     arrival_date: int | None
+    method: str | None
+    description: str | None
+    statement_descriptor: str | None
+    livemode: bool
     failure_code: str | None
     failure_message: str | None
     balance_transaction: str | None
@@ -51,6 +56,10 @@ class Payout:
             automatic=obj.get("automatic") is True,
             created=optional_time_field(obj, "created"),
             arrival_date=optional_time_field(obj, "arrival_date"),
+            method=optional_text_field(obj, "method"),
+            description=optional_text_field(obj, "description"),
+            statement_descriptor=optional_text_field(obj, "statement_descriptor"),
+            livemode=obj.get("livemode") is True,
             failure_code=optional_text_field(obj, "failure_code"),
             failure_message=optional_text_field(obj, "failure_message"),
             balance_transaction=reference(obj.get("balance_transaction")),
@@ -66,9 +75,16 @@ class Invoice:
     id: str
     number: str | None
     status: str | None
+    billing_reason: str | None
+    collection_method: str | None
+    created: int | None
+    livemode: bool
+    description: str | None
+    hosted_invoice_url: str | None
     currency: str
     customer: str | None
     subscription: str | None
+    subtotal: int | None
     total: int
     amount_due: int
     amount_paid: int
@@ -86,6 +102,7 @@ class Invoice:
     balance_used: bool
     """Whether the customer's balance changed with it."""
     metadata: dict[str, str]
+    subscription_metadata: dict[str, str]
 
     @classmethod
     def read(cls, obj: JsonObject) -> Invoice:
@@ -97,13 +114,21 @@ class Invoice:
         )
         # since API version basil the subscription stands under the invoice's parent
         details = as_mapping(as_mapping(obj.get("parent")).get("subscription_details"))
+        of_subscription = details or as_mapping(obj.get("subscription_details"))
         return cls(
             id=text_field(obj, "id"),
             number=optional_text_field(obj, "number"),
             status=optional_text_field(obj, "status"),
+            billing_reason=optional_text_field(obj, "billing_reason"),
+            collection_method=optional_text_field(obj, "collection_method"),
+            created=optional_time_field(obj, "created"),
+            livemode=obj.get("livemode") is True,
+            description=optional_text_field(obj, "description"),
+            hosted_invoice_url=optional_text_field(obj, "hosted_invoice_url"),
             currency=currency_field(obj),
             customer=reference(obj.get("customer")),
             subscription=reference(details.get("subscription")) or reference(obj.get("subscription")),
+            subtotal=optional_int_field(obj, "subtotal"),
             total=total,
             amount_due=due,
             amount_paid=paid,
@@ -117,6 +142,7 @@ class Invoice:
             payments=rows_of(as_mapping(obj.get("payments"))),
             balance_used=obj.get("ending_balance") not in (None, obj.get("starting_balance")),
             metadata=metadata_of(obj),
+            subscription_metadata=metadata_of(of_subscription),
         )
 
 
@@ -125,7 +151,9 @@ class SubscriptionItem:
     """What a subscription is for; ``quantity`` is None where usage is metered."""
 
     price: str | None
+    product: str | None
     quantity: int | None
+    period_end: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +165,13 @@ class Subscription:
     customer: str | None
     currency: str | None
     items: tuple[SubscriptionItem, ...]
+    collection_method: str | None
+    created: int | None
+    livemode: bool
+    description: str | None
+    current_period_end: int | None
+    """Of the item that is billed next: since API version basil each has a period of its own."""
+    cancellation_reason: str | None
     cancel_at_period_end: bool
     cancel_at: int | None
     canceled_at: int | None
@@ -148,13 +183,21 @@ class Subscription:
     @classmethod
     def read(cls, obj: JsonObject) -> Subscription:
         """Raises PayloadError."""
-        items = as_mapping(obj.get("items")).get("data")
+        listed = as_mapping(obj.get("items")).get("data")
+        items = tuple(_item(item) for item in (listed if isinstance(listed, list) else ()))
+        ends = [item.period_end for item in items if item.period_end is not None]
         return cls(
             id=reference(obj.get("id")),
             status=optional_text_field(obj, "status"),
             customer=reference(obj.get("customer")),
             currency=optional_text_field(obj, "currency"),
-            items=tuple(_item(item) for item in (items if isinstance(items, list) else ())),
+            items=items,
+            collection_method=optional_text_field(obj, "collection_method"),
+            created=optional_time_field(obj, "created"),
+            livemode=obj.get("livemode") is True,
+            description=optional_text_field(obj, "description"),
+            current_period_end=min(ends, default=optional_time_field(obj, "current_period_end")),
+            cancellation_reason=optional_text_field(as_mapping(obj.get("cancellation_details")), "reason"),
             cancel_at_period_end=obj.get("cancel_at_period_end") is True,
             cancel_at=optional_time_field(obj, "cancel_at"),
             canceled_at=optional_time_field(obj, "canceled_at"),
@@ -169,5 +212,10 @@ def _item(item: object) -> SubscriptionItem:
     """Before 2019 an item had a plan and no price; both ids name the same thing."""
     found: JsonObject = item if isinstance(item, Mapping) else {}
     quantity = found.get("quantity")
-    price = reference(found.get("price")) or reference(found.get("plan"))
-    return SubscriptionItem(price, quantity if type(quantity) is int else None)
+    named = as_mapping(found.get("price")) or as_mapping(found.get("plan"))
+    return SubscriptionItem(
+        price=reference(found.get("price")) or reference(found.get("plan")),
+        product=reference(named.get("product")),
+        quantity=quantity if type(quantity) is int else None,
+        period_end=optional_time_field(found, "current_period_end"),
+    )

@@ -76,6 +76,12 @@ def int_field(obj: JsonObject, key: str, default: int | None = None) -> int:
     return found
 
 
+def optional_int_field(obj: JsonObject, key: str) -> int | None:
+    """An integer, None where there is none or it is larger than any amount."""
+    found = integer(obj.get(key))
+    return found if found is not None and abs(found) <= _LARGEST else None
+
+
 def amount_field(obj: JsonObject, key: str, default: int | None = None) -> int:
     """An amount that is never negative, as ``int_field``."""
     found = int_field(obj, key, default)

@@ -31,12 +31,19 @@ from tallystick.stripe_gateway.fields import (
     whole,
 )
 
+OUR_METADATA: Final = "tallystick_"
+"""Metadata keys that begin so are ours: callers neither set nor see them."""
 PAYMENT_METADATA: Final = "tallystick_payment"
 """Metadata key by which a Stripe object names our payment."""
 REFUND_METADATA: Final = "tallystick_refund"
 """Metadata key by which a Stripe refund names our refund."""
 BALANCE_TRANSACTION: Final = ("id", "type", "amount", "currency", "created")
 """What a balance transaction that was sent along needs, to be more than a name."""
+
+
+def theirs(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Metadata without the keys that are ours."""
+    return {name: value for name, value in metadata.items() if not name.startswith(OUR_METADATA)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +152,7 @@ class Charge:
     description: str | None
     metadata: dict[str, str]
     payment_method: str | None
+    receipt_email: str | None
     failure_code: str | None
     failure_message: str | None
     decline_code: str | None
@@ -186,6 +194,7 @@ class Charge:
             description=optional_text_field(obj, "description"),
             metadata=metadata_of(obj),
             payment_method=reference(obj.get("payment_method")) or reference(obj.get("source")),
+            receipt_email=optional_text_field(obj, "receipt_email"),
             failure_code=optional_text_field(obj, "failure_code"),
             failure_message=optional_text_field(obj, "failure_message"),
             decline_code=optional_text_field(outcome, "reason"),

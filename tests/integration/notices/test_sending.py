@@ -77,7 +77,9 @@ async def test_a_payment_is_told_of_from_stripe_to_the_merchant(post: Post) -> N
     (message,) = post.receiver.messages
     message.verify(endpoint["secret"])
     assert message.body["type"] == "payment.succeeded"
-    assert message.body["data"] == {"payment": paid["id"], "amount": 1000, "currency": "usd"}
+    data = message.body["data"]
+    assert (data["payment"], data["amount"], data["currency"]) == (paid["id"], 1000, "usd")
+    assert data["stripe"] == {"payment_intent": paid["stripe"]["payment_intent"], "charge": "ch_1"}
     assert [each["status"] for each in await post.log(endpoint)] == ["delivered"]
 
 
