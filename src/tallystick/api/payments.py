@@ -81,9 +81,12 @@ def _add_reading(router: APIRouter, app: App) -> None:
         "/payments/{id}", response_model=bodies.PaymentInFull, openapi_extra=needs(Scope.PAYMENTS_READ)
     )
     async def get_payment(id: str) -> Response:  # noqa: A002 - the name of the path parameter
-        """A payment with its refunds, its disputes, its ledger transactions and its timeline."""
+        """A payment with its refunds, its disputes, its ledger transactions and its timeline.
+
+        By our id, or by its PaymentIntent's.
+        """
         async with autocommit(app.engine) as connection:
-            payment = await reading.get_payment(connection, id)
+            payment = await reading.find_payment(connection, id)
             refunds = await reading.refunds_of(connection, payment)
             disputes = await disputes_of(connection, payment.names)
             ledger = await transactions_of_payments(connection, payment.names)
@@ -112,7 +115,7 @@ def _add_reading(router: APIRouter, app: App) -> None:
     ) -> Response:
         """What happened to a payment, page by page, the latest page first."""
         async with autocommit(app.engine) as connection:
-            payment = await reading.get_payment(connection, id)
+            payment = await reading.find_payment(connection, id)
             ledger = await transactions_of_payments(connection, payment.names)
             happened = await timeline(connection, payment, ledger, limit=limit, cursor=cursor)
         return json_answer(

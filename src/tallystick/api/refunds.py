@@ -30,7 +30,9 @@ def refund_routes(app: App, gate: Gate) -> APIRouter:
     @router.get("/refunds", response_model=bodies.RefundPage, openapi_extra=needs(Scope.PAYMENTS_READ))
     async def list_refunds(
         created: Created,
-        payment: Annotated[Word | None, Query(description="A payment's id")] = None,
+        payment: Annotated[
+            Word | None, Query(description="Our id of a payment, or its PaymentIntent's")
+        ] = None,
         status: RefundStatus | None = None,
         limit: Limit = 20,
         cursor: Cursor = None,
@@ -50,9 +52,9 @@ def refund_routes(app: App, gate: Gate) -> APIRouter:
 
     @router.get("/refunds/{id}", response_model=bodies.Refund, openapi_extra=needs(Scope.PAYMENTS_READ))
     async def get_refund(id: str) -> Response:  # noqa: A002 - the name of the path parameter
-        """A refund as it stands."""
+        """A refund as it stands, by our id or by Stripe's."""
         async with autocommit(app.engine) as connection:
-            refund = await reading.get_refund(connection, id)
+            refund = await reading.find_refund(connection, id)
         return json_answer(bodies.Refund.of(refund))
 
     @router.post(

@@ -79,9 +79,13 @@ async def page_of(
 
 
 def ids_of_payment(payment_id: str) -> list[Any]:
-    """The ids under which other rows name a payment, for use in a query: see ``reading.names_of``."""
+    """The ids under which other rows name a payment, for use in a query: see ``reading.names_of``.
+
+    The payment is given by our id or by its PaymentIntent's.
+    """
     intent = select(literal("pay_") + payments.c.stripe_payment_intent).where(payments.c.id == payment_id)
-    return [payment_id, intent.scalar_subquery()]
+    ours = select(payments.c.id).where(payments.c.stripe_payment_intent == payment_id)
+    return [payment_id, intent.scalar_subquery(), ours.scalar_subquery(), f"pay_{payment_id}"]
 
 
 def storable(text: str) -> bool:

@@ -20,6 +20,8 @@ from tallystick.stripe_gateway.payloads import PAYMENT_METADATA, theirs
 
 _PAYMENT_ID: Final = re.compile(r"pay_[0-9A-Za-z_]{1,255}", re.ASCII)
 _REFUND_ID: Final = re.compile(r"ref_[0-9A-Za-z_]{1,255}", re.ASCII)
+_INTENT_ID: Final = re.compile(r"pi_[0-9A-Za-z_]{1,255}", re.ASCII)
+_STRIPE_REFUND_ID: Final = re.compile(r"(re|pyr)_[0-9A-Za-z_]{1,255}", re.ASCII)
 _NOT_REFUNDED: Final = (*REFUND_RELEASED, RefundStatus.UNKNOWN)
 
 
@@ -98,6 +100,16 @@ async def get_payment(connection: AsyncConnection, payment_id: str) -> Payment:
     return _payment(row)
 
 
+async def find_payment(connection: AsyncConnection, name: str) -> Payment:
+    """By our id or by its PaymentIntent's, which is what Stripe's dashboard shows. Raises NotFoundError."""
+    if not _INTENT_ID.fullmatch(name):
+        return await get_payment(connection, name)
+    row = (await connection.execute(_PAYMENTS.where(payments.c.stripe_payment_intent == name))).first()
+    if row is None:
+        raise _no_payment(name)
+    return _payment(row)
+
+
 async def get_payment_of_intent(connection: AsyncConnection, intent: str) -> Payment:
     """The payment that a PaymentIntent belongs to; there must be one."""
     wanted = _PAYMENTS.where(payments.c.stripe_payment_intent == intent)
@@ -154,7 +166,17 @@ async def get_refund(connection: AsyncConnection, refund_id: str) -> Refund:
     known = _REFUND_ID.fullmatch(refund_id)
     row = known and (await connection.execute(_REFUNDS.where(refunds.c.id == refund_id))).first()
     if not row:
-        raise NotFoundError(f"There is no refund {refund_id[:300]!r}.", param="id")
+        raise _no_refund(refund_id)
+    return _refund(row)
+
+
+async def find_refund(connection: AsyncConnection, name: str) -> Refund:
+    """By our id or by Stripe's. Raises NotFoundError."""
+    if not _STRIPE_REFUND_ID.fullmatch(name):
+        return await get_refund(connection, name)
+    row = (await connection.execute(_REFUNDS.where(refunds.c.stripe_refund == name))).first()
+    if row is None:
+        raise _no_refund(name)
     return _refund(row)
 
 
@@ -211,3 +233,7 @@ def _refund(row: Row[Any]) -> Refund:
 
 def _no_payment(payment_id: str) -> NotFoundError:
     return NotFoundError(f"There is no payment {payment_id[:300]!r}.", param="id")
+
+
+def _no_refund(refund_id: str) -> NotFoundError:
+    return NotFoundError(f"There is no refund {refund_id[:300]!r}.", param="id")

@@ -24,7 +24,7 @@ from tallystick.errors import (
     StripeRefusedError,
 )
 from tallystick.idempotency import Claim
-from tallystick.money import step_problem
+from tallystick.money import decimal_text, step_problem
 from tallystick.payments import calls
 from tallystick.payments.calls import STRIPE_KEEPS_KEYS, Action, StripeCall
 from tallystick.payments.outcomes import NEVER_MADE, check_metadata, still_unknown
@@ -204,7 +204,7 @@ async def _reserve(connection: AsyncConnection, refund_id: str, payment: Row[Any
 def _check_amount(amount: int, available: int, currency: str) -> None:
     if amount > available or available <= 0:
         raise RefundExceedsAvailableError(
-            f"{max(available, 0)} is left to refund, in minor units of {currency.upper()}.",
+            f"{decimal_text(max(available, 0), currency)} {currency.upper()} is left to refund.",
             param="amount",
             extra={"available": max(available, 0)},
         )

@@ -32,6 +32,7 @@ _KINDS: Final[dict[str, type[RefusedError]]] = {
     "payment_intent_unexpected_state": StateRefusedError,
     "charge_already_captured": StateRefusedError,
     "charge_expired_for_capture": StateRefusedError,
+    "charge_disputed": StateRefusedError,
     "amount_too_small": AmountRefusedError,
     "amount_too_large": AmountRefusedError,
     "charge_already_refunded": AlreadyRefundedError,
@@ -94,8 +95,7 @@ def _no_access(error: stripe.AuthenticationError | stripe.PermissionError) -> St
 def _undecided(error: stripe.StripeError, known: Tries) -> UnavailableError:
     if known.held_back:
         return UnavailableError(
-            f"Stripe {known.held_back}; this was not sent"
-            + (" again." if known.uncertain else ", and nothing was done."),
+            f"Stripe {known.held_back}; this was not sent{' again' if known.uncertain else ''}.",
             outcome_unknown=known.uncertain,
             retry_after=known.retry_after,
         )

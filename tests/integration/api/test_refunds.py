@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 from unittest.mock import AsyncMock
 
+import httpx
 import pytest
 from sqlalchemy import text
 from tests.integration.api.conftest import Face
@@ -40,12 +41,38 @@ async def test_two_parts_and_then_no_more(face: Face) -> None:
         await face.post(path, {"amount": 701}), 422, "refund_exceeds_available", "amount"
     )
     assert problem["available"] == 700
+    assert problem["detail"] == "7.00 USD is left to refund."
     rest = (await face.post(path)).json()
     assert rest["amount"] == 700
     assert_problem(await face.post(path), 422, "refund_exceeds_available")
     read = (await face.http.get(f"/payments/{paid['id']}")).json()
     assert read["amount_refunded"] == 1000
     assert [each["id"] for each in read["refunds"]] == [refund["id"], rest["id"]]
+
+
+async def test_by_the_ids_that_stripes_dashboard_shows(face: Face) -> None:
+    paid, other = await face.pay(), await face.pay()
+    given = (await face.post(f"/payments/{paid['id']}/refund", {"amount": 300})).json()
+    await face.post(f"/payments/{other['id']}/refund", {"amount": 200})
+    intent, stripe_refund = paid["stripe"]["payment_intent"], given["stripe"]["refund"]
+    assert (await face.http.get(f"/payments/{intent}")).json()["id"] == paid["id"]
+    assert (await face.http.get(f"/payments/{intent}/timeline")).status_code == 200
+    assert (await face.http.get(f"/refunds/{stripe_refund}")).json() == given
+    assert (await face.http.get("/refunds", params={"payment": intent})).json()["data"] == [given]
+    for path in ("/payments/pi_none", "/refunds/re_none", f"/refunds/{intent}", f"/payments/{stripe_refund}"):
+        assert_problem(await face.http.get(path), 404, "not_found", "id")
+
+
+async def test_a_disputed_payment_is_in_no_state_to_be_refunded(face: Face) -> None:
+    paid = await face.pay()
+    async with httpx.AsyncClient(base_url=face.sandbox.url) as sandbox:
+        (
+            await sandbox.post("/_control/disputes", json={"charge": paid["stripe"]["charge"]})
+        ).raise_for_status()
+    problem = assert_problem(await face.post(f"/payments/{paid['id']}/refund"), 409, "invalid_state")
+    assert problem["stripe_code"] == "charge_disputed"
+    read = (await face.http.get(f"/payments/{paid['id']}")).json()
+    assert [(each["status"], each["stripe"]["refund"]) for each in read["refunds"]] == [("failed", None)]
 
 
 async def test_only_what_was_captured(face: Face) -> None:
