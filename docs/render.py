@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import typer
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -28,6 +29,7 @@ from tallystick.cli import build
 from tallystick.events.catalog import EVENTS
 from tallystick.events.posting_table import FEE_ACCOUNTS, IN_SUSPENSE, POSTING_TABLE
 from tallystick.ledger import chart
+from tallystick.monitoring import metrics as monitoring
 from tallystick.outbox.notices import NOTICES
 from tallystick.sandbox import control
 from tallystick.sandbox import families as sandbox_families
@@ -226,6 +228,22 @@ def _json(value: object) -> str:
     return "six rates to `usd`" if isinstance(value, dict) else _code(json.dumps(value))
 
 
+def metrics() -> str:
+    """Every metric, in the order of the source: what a process counts, then what is read for it."""
+    rows = []
+    for each in vars(monitoring).values():
+        if isinstance(each, MetricWrapperBase):
+            (family,) = each.describe()
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            rows.append((name, family.type, each._labelnames, family.documentation))  # noqa: SLF001
+        elif isinstance(each, monitoring.Reading):
+            rows.append((each.name, each.kind, each.labels, each.documentation))
+    return _table(
+        ("metric", "type", "labels", "what it shows"),
+        ((_code(name), kind, ", ".join(map(_code, labels)), text) for name, kind, labels, text in rows),
+    )
+
+
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "settings": settings,
     "events": events,
@@ -238,6 +256,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "errors": error_codes,
     "routes": routes,
     "commands": commands,
+    "metrics": metrics,
     "sandbox-routes": sandbox_routes,
     "sandbox-controls": sandbox_controls,
     "sandbox-settings": sandbox_settings,

@@ -23,6 +23,7 @@ from tallystick.db.door import Door
 from tallystick.db.migrate import is_behind
 from tallystick.db.session import autocommit, database_is_away, open_engine
 from tallystick.errors import ConfigurationError, DatabaseUnavailableError
+from tallystick.exposition.scrape import Scrape
 from tallystick.pipeline import account_maps
 from tallystick.pipeline.bell import Bell
 from tallystick.pipeline.inbox import Inbox
@@ -55,6 +56,7 @@ class App:
     keyring: Keyring
     stripe: StripeGateway
     webhooks: WebhookClient
+    scrape: Scrape
 
 
 @asynccontextmanager
@@ -87,7 +89,8 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         if source.changeable:
             await source.refresh()
             looking = asyncio.create_task(source.run(), name="credentials")
-        yield App(settings, engine, door, redis, queue, bell, inbox, keyring, stripe, webhooks)
+        scrape = Scrape(engine, queue, stripe, door, inbox)
+        yield App(settings, engine, door, redis, queue, bell, inbox, keyring, stripe, webhooks, scrape)
     finally:
         if looking is not None:
             looking.cancel()

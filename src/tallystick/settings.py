@@ -182,6 +182,14 @@ class Settings(BaseModel):
         description="Types of notices that are sent by e-mail, or patterns, comma-separated",
     )
 
+    metrics_public: bool = Field(
+        False, description="Answer GET /metrics without an API key: where only Prometheus can reach it"
+    )
+    worker_metrics_host: str = Field("127.0.0.1", description="Address the worker answers GET /metrics on")
+    worker_metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="Port of it, e.g. 9464; 0 picks a free one; none: not at all"
+    )
+
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error"
     )

@@ -26,6 +26,7 @@ from tallystick.db.session import database_is_away
 from tallystick.idempotency import reap
 from tallystick.ledger import seals
 from tallystick.ledger.book import Book
+from tallystick.monitoring import metrics
 from tallystick.pipeline.archives import archive
 from tallystick.pipeline.asking import Asking
 from tallystick.pipeline.completer import Completer
@@ -152,6 +153,7 @@ class Worker:
         rings = await self._app.queue.reclaim(self._consumer, self._app.settings.batch_size, _RECLAIM_IDLE_MS)
         if rings:
             log.info("rings_reclaimed", rings=len(rings))
+            metrics.RECLAIMED.inc(len(rings))
             await self._hand.put(rings)
         await self._app.queue.forget_idle(_FORGET_IDLE_MS)
         await self._loops.pause(_RECLAIM_INTERVAL_S)
@@ -215,7 +217,9 @@ class Worker:
     async def _due(self, limit: int) -> list[str]:
         again = timedelta(seconds=2 * self._app.settings.ring_grace_s)
         async with self._app.engine.begin() as connection:
-            return sorted((await connection.execute(_SWEEP, {"again": again, "limit": limit})).scalars())
+            due = sorted((await connection.execute(_SWEEP, {"again": again, "limit": limit})).scalars())
+        metrics.SWEPT.inc(len(due))
+        return due
 
     async def _audit_inbox(self) -> None:
         """One of the workers does it when it is due; the others look again."""

@@ -25,6 +25,7 @@ from tallystick.api.health import health_routes
 from tallystick.api.journal_entries import journal_entry_routes
 from tallystick.api.ledger import ledger_routes
 from tallystick.api.ledger_export import ledger_export_routes
+from tallystick.api.metrics import metrics_routes
 from tallystick.api.payments import payment_routes
 from tallystick.api.problems import problem_response, unexpected
 from tallystick.api.rate_limits import RateLimits
@@ -71,6 +72,7 @@ def build_api(app: App) -> FastAPI:
         webhook_endpoint_routes(app, gate),
         webhook_delivery_routes(app, gate),
         health_routes(app),
+        metrics_routes(app, gate),
         reference_routes(),
     ]
     for router in api.state.routers:

@@ -17,7 +17,12 @@ from tallystick.api.leases import Leases
 from tallystick.api.problems import MEDIA_TYPE, problem
 from tallystick.api.routing import api_key, request_id
 from tallystick.app import App
-from tallystick.errors import InvalidIdempotencyKeyError, TallystickError
+from tallystick.errors import (
+    IdempotencyKeyInUseError,
+    IdempotencyKeyReusedError,
+    InvalidIdempotencyKeyError,
+    TallystickError,
+)
 from tallystick.idempotency import (
     Claim,
     KeyedRequest,
@@ -29,6 +34,7 @@ from tallystick.idempotency import (
     release,
     stored_answer,
 )
+from tallystick.monitoring import metrics
 
 log = structlog.get_logger(__name__)
 
@@ -83,13 +89,23 @@ class Once:
             return _response(
                 await self._do(job, Claim(api_key_id=api_key(request).id, door=self._door, show=shown))
             )
+        try:
+            return await self._once(job, keyed)
+        except (IdempotencyKeyReusedError, IdempotencyKeyInUseError) as error:
+            reused = isinstance(error, IdempotencyKeyReusedError)
+            metrics.IDEMPOTENT.labels("reused" if reused else "in_use").inc()
+            raise
+
+    async def _once(self, job: _Job, keyed: KeyedRequest) -> Response:
         # most keys are new: to look first would cost all of them a question to the database
         claim = Claim(keyed, timedelta(seconds=self._lease_s), api_key_id=keyed.api_key_id)
         while True:
-            claim.door, claim.show = self._door, shown
+            claim.door, claim.show = self._door, job.show
             try:
                 with self._leases.renewed(claim):
-                    return _response(await self._do(job, claim))
+                    answered = await self._do(job, claim)
+                metrics.IDEMPOTENT.labels("worked").inc()
+                return _response(answered)
             except StartedElsewhereError:
                 found = await enter(self._engine, keyed, wait_s=self._wait_s, lease_s=self._lease_s)
             except TallystickError as error:
@@ -98,8 +114,9 @@ class Once:
                 kept = await stored_answer(self._engine, keyed) if decided else None
                 if kept is None:
                     raise
-                return _response(kept, replayed=True)
+                found = kept
             if isinstance(found, StoredAnswer):
+                metrics.IDEMPOTENT.labels("replayed").inc()
                 return _response(found, replayed=True)
             claim = found
 

@@ -44,6 +44,7 @@ class Scope(StrEnum):
     EVENTS_REPLAY = "events:replay"
     WEBHOOKS_READ = "webhooks:read"
     WEBHOOKS_WRITE = "webhooks:write"
+    METRICS_READ = "metrics:read"
     ADMIN = "admin"
 
 

@@ -22,6 +22,8 @@ from tallystick.api.webhooks import PATH as WEBHOOK_PATH
 from tallystick.api.webhooks import StripeWebhook
 from tallystick.app import App
 from tallystick.errors import BodyTooLargeError, TallystickError
+from tallystick.exposition.listener import PATH as METRICS_PATH
+from tallystick.monitoring import metrics
 from tallystick.stripe_gateway.transport import Wait, wait
 
 log = structlog.get_logger(__name__)
@@ -40,7 +42,8 @@ _LONGEST_LENGTH: Final = 18
 """Digits of a Content-Length that are worth reading."""
 _HEARD: Final = ("Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
 """What a page of another origin may read of an answer, where it may call at all."""
-_QUIET: Final = (WEBHOOK_PATH, "/healthz", "/readyz")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_QUIET: Final = (WEBHOOK_PATH, "/healthz", "/readyz", METRICS_PATH)
 
 
 def create_app(app: App, console: ASGIApp | None = None) -> ASGIApp:
@@ -90,13 +93,15 @@ class _Front:
             try:
                 await self._answer(scope, receive, answer)
             finally:
+                seconds = time.perf_counter() - begun
+                _count(scope, answer.status, seconds)
                 write = log.debug if scope["path"] in _QUIET and answer.status < 400 else log.info
                 write(
                     "request",
                     method=method,
                     path=scope["path"],
                     status=answer.status,
-                    duration_ms=round((time.perf_counter() - begun) * 1000, 1),
+                    duration_ms=round(seconds * 1000, 1),
                     **({"stripe_ms": _ms(at_stripe)} if at_stripe.seconds else {}),
                 )
 
@@ -154,6 +159,16 @@ class _Answer:
         elif self._bare:
             message = {**message, "body": b""}
         await self._send(message)
+
+
+def _count(scope: Scope, status: int, seconds: float) -> None:
+    """Count a request under its route's template; Stripe's deliveries count themselves."""
+    if scope["path"] == WEBHOOK_PATH:
+        return
+    template = getattr(scope.get("route"), "path", metrics.OTHER)
+    method = scope["method"] if scope["method"] in _METHODS else metrics.OTHER
+    metrics.REQUESTS.labels(method, template, status).inc()
+    metrics.REQUEST_SECONDS.labels(method, template).observe(seconds)
 
 
 def _ms(waited: Wait) -> float:

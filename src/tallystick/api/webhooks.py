@@ -13,7 +13,8 @@ import structlog
 from starlette.types import Message, Receive, Scope, Send
 
 from tallystick.app import App
-from tallystick.errors import LivemodeMismatchError, MethodNotAllowedError, SignatureError
+from tallystick.errors import LivemodeMismatchError, MethodNotAllowedError, SignatureError, TallystickError
+from tallystick.monitoring import metrics
 from tallystick.pipeline.incoming import IncomingEvent, read_event
 from tallystick.stripe_gateway.signature import verify
 
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 PATH: Final = "/webhooks/stripe"
 
 _RECEIVED: Final = b'{"received":true}'
+_STORED: Final = metrics.WEBHOOKS.labels("stored")
+_DUPLICATE: Final = metrics.WEBHOOKS.labels("duplicate")
 
 
 class StripeWebhook:
@@ -34,20 +37,34 @@ class StripeWebhook:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one delivery; ``receive`` already holds to the limit of a body."""
+        begun = time.perf_counter()
+        try:
+            new = await self._take(scope, receive)
+        except Exception as error:
+            code = error.code if isinstance(error, TallystickError) else TallystickError.code
+            metrics.WEBHOOKS.labels(code).inc()
+            raise
+        if new is None:
+            return  # the sender went away in the middle
+        metrics.WEBHOOK_SECONDS.observe(time.perf_counter() - begun)
+        (_STORED if new else _DUPLICATE).inc()
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_RECEIVED))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": _RECEIVED})
+
+    async def _take(self, scope: Scope, receive: Receive) -> bool | None:
+        """Verify and store one delivery: whether it was new, None where its body did not come whole."""
         if scope["method"] != "POST":
             raise MethodNotAllowedError("Events are delivered by POST.", extra={"allow": ["POST"]})
         header = _signature(scope)
         body = await _body(receive)
         if body is None:
-            return  # the sender went away in the middle
+            return None
         secrets = self._keyring.current.webhook_secrets
         verify(body, header, secrets, tolerance_s=self._tolerance_s, now=time.time())
         event = read_event(body)
         self._check_mode(event)
-        await self._inbox.receive(event)
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_RECEIVED))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": _RECEIVED})
+        return await self._inbox.receive(event)
 
     def _check_mode(self, event: IncomingEvent) -> None:
         """Test and live money must not meet in one ledger; raises LivemodeMismatchError."""

@@ -8,6 +8,7 @@ import signal
 import uvloop
 
 from tallystick.app import check_start, open_app
+from tallystick.exposition.listener import listening
 from tallystick.monitoring import logging
 from tallystick.settings import Settings, load_settings
 from tallystick.worker import Worker
@@ -27,4 +28,5 @@ async def _work(settings: Settings) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, worker.stop)
-        await worker.run()
+        async with listening(settings, app.scrape, "worker"):
+            await worker.run()

@@ -44,6 +44,11 @@ class Door:
         self._turns: deque[float] = deque(maxlen=100)
         """When the latest turns were given, of the line that has stood since then."""
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return len(self._line)
+
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait for a turn, and hold it for the block.

@@ -34,7 +34,7 @@ from tallystick.embedded.processes import Progress, spawn, wait
 from tallystick.embedded.sockets import listen
 from tallystick.embedded.valkey import EmbeddedValkey
 from tallystick.errors import ConfigurationError
-from tallystick.settings import given, load_settings
+from tallystick.settings import given, load_settings, variable_name
 
 T = TypeVar("T")
 
@@ -107,10 +107,8 @@ class Stack:
         api = listen(self.host, self.port)
         api_url = f"http://{_for_url(self.host)}:{api.getsockname()[1]}"
         self._environment = dict(self.environ)
-        if with_sandbox and not given("webhooks_allow_private", self.environ):
-            self._environment["TALLYSTICK_WEBHOOKS_ALLOW_PRIVATE"] = (
-                "true"  # what is tried out is on this machine
-            )
+        if with_sandbox:
+            self._environment.update(_for_trying_out(self.host, self.environ))
         sandbox_url = self._launch_sandbox() if with_sandbox else None
         self._start_servers()
         credentials = Credentials(self.data_dir)
@@ -261,6 +259,14 @@ class Stack:
             time.sleep(0.02)
         lines = self.log_path(name).read_text(errors="replace").splitlines()[-5:]
         raise ConfigurationError(f"The {name} did not start. The end of its log:\n" + "\n".join(lines))
+
+
+def _for_trying_out(host: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Settings for what is on this machine and tried out, where the environment says nothing of them."""
+    easy = ["webhooks_allow_private"]
+    if host in ("127.0.0.1", "::1", "localhost"):
+        easy.append("metrics_public")
+    return {variable_name(field): "true" for field in easy if not given(field, environ)}
 
 
 def _for_url(host: str) -> str:

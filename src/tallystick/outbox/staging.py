@@ -20,14 +20,21 @@ WITH staged AS (
     FROM jsonb_to_recordset(CAST(:notices AS jsonb)) AS n(key text, type text, payment_id text, data jsonb)
    ORDER BY key COLLATE "C"
   ON CONFLICT (notice_key) DO NOTHING
-  RETURNING id
+  RETURNING id, notice_key
+), new AS (
+  INSERT INTO outbox_new (notice_id) SELECT id FROM staged
 )
-INSERT INTO outbox_new (notice_id) SELECT id FROM staged
+SELECT notice_key FROM staged
 """)
 
 
-async def stage(connection: AsyncConnection, notices: Iterable[Notice]) -> None:
-    """Write the notices that were not staged before; they leave after the commit, or not at all."""
+async def stage(connection: AsyncConnection, notices: Iterable[Notice]) -> frozenset[str]:
+    """Write the notices that were not staged before; they leave after the commit, or not at all.
+
+    Returns the keys of those that were written.
+    """
     by_key = {notice.key: notice for notice in notices}
-    if by_key:
-        await connection.execute(_STAGE, {"notices": orjson.dumps(list(by_key.values())).decode()})
+    if not by_key:
+        return frozenset()
+    written = await connection.execute(_STAGE, {"notices": orjson.dumps(list(by_key.values())).decode()})
+    return frozenset(written.scalars())

@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from tallystick.monitoring import metrics
 from tallystick.outbox.notices import Notice
 from tallystick.outbox.staging import stage
 from tallystick.pipeline.backoff import backoff_s
@@ -138,6 +139,10 @@ async def write_results(engine: AsyncEngine, results: Sequence[Result], settings
                 _RELEASE, {"endpoints": [key[0] for key in keys], "keys": [key[1] for key in keys]}
             )
         await _note_health(connection, found, settings)
+    for each in found:
+        outcome = "retried" if each.outcome == "pending" else each.outcome
+        metrics.NOTICE_ATTEMPTS.labels(outcome, each.reply.error_code or "").inc()
+        metrics.NOTICE_SECONDS.observe(each.reply.duration_ms / 1000)
 
 
 async def _note_health(connection: AsyncConnection, results: Sequence[Result], settings: Settings) -> None:

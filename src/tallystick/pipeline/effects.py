@@ -9,6 +9,7 @@ contends for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -52,13 +53,24 @@ UPDATE balance_transactions b
 """)
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What ``write_effects`` wrote."""
+
+    posted: Posted
+    """What was posted, and what contradicts what stands: then the caller must roll back."""
+    ties: list[Tie]
+    """Reports that are held because only Stripe knows which is the later one."""
+    told: frozenset[str]
+    """Keys of the notices that were not staged before."""
+
+
 async def write_effects(
     connection: AsyncConnection, book: Book, effects: Sequence[Effects], *, hold_ties: bool = False
-) -> tuple[Posted, list[Tie]]:
+) -> Written:
     """Write them all but the accounts' balances, which the caller settles last (``Book.settle_balances``).
 
-    Returns what was posted, and what contradicts what stands: then the caller must roll back. With
-    ``hold_ties``, also the reports that are held because only Stripe knows which is the later one.
+    Ties are held only with ``hold_ties``.
     """
     posted = await book.post(connection, (item for each in effects for item in each.transactions))
     ties = await apply_payments(
@@ -76,11 +88,11 @@ async def write_effects(
     ties += await apply_payment_methods(
         connection, (report for each in effects for report in each.payment_methods), hold=hold_ties
     )
-    await stage(connection, (notice for each in effects for notice in each.notices))
+    told = await stage(connection, (notice for each in effects for notice in each.notices))
     await note_balance_transactions(
         connection, [seen for each in effects for seen in each.balance_transactions]
     )
-    return posted, ties
+    return Written(posted, ties, told)
 
 
 async def decide_ties(connection: AsyncConnection, ties: Sequence[Tie]) -> dict[str, set[Question]]:

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.errors import EffectDiffersError, PayloadError, TallystickError, UnbalancedError
+from tallystick.monitoring import metrics
 from tallystick.monitoring.redaction import blot_cards
 from tallystick.pipeline.backoff import backoff_s
 from tallystick.settings import Settings
@@ -98,6 +99,8 @@ class Failures:
                 await connection.execute(_COUNT, {name: columns[name] for name in counted})
                 recorded = ("ids", "attempts", "codes", "errors", "tracebacks")
                 await connection.execute(_RECORD, {name: columns[name] for name in recorded})
+        for code, status in zip(columns["codes"], columns["statuses"], strict=True):
+            metrics.EVENT_FAILURES.labels(code, "dead" if status == "dead" else "retried").inc()
         return Counter("dead" if status == "dead" else "failed" for status in columns["statuses"])
 
     def _columns(self, rows: Sequence[Any], errors: Mapping[str, Exception]) -> dict[str, list[Any]]:

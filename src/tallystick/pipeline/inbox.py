@@ -64,6 +64,11 @@ class Inbox:
         self._writer: asyncio.Task[None] | None = None
         self._not_before = 0.0
 
+    @property
+    def waiting(self) -> int:
+        """Events that wait for their commit, without the group that is being written."""
+        return len(self._waiting)
+
     async def receive(self, event: IncomingEvent) -> bool:
         """Store an event durably; True if it is new, False if it was stored before.
 

@@ -10,6 +10,7 @@ import structlog
 
 from tallystick.db.session import database_is_away
 from tallystick.errors import StripeUnavailableError
+from tallystick.monitoring import metrics
 from tallystick.pipeline.queue import QueueUnavailableError
 
 log = structlog.get_logger(__name__)
@@ -52,16 +53,21 @@ class Loops:
         try:
             await step()
         except QueueUnavailableError as error:
-            log.warning("queue_unavailable", loop=name, error=str(error))
+            cause = "queue_unavailable"
+            log.warning(cause, loop=name, error=str(error))
         except StripeUnavailableError as error:
-            log.warning("stripe_unavailable", loop=name, error=error.detail)
+            cause = "stripe_unavailable"
+            log.warning(cause, loop=name, error=error.detail)
         except Exception as error:
             if database_is_away(error):
-                log.warning("database_unavailable", loop=name, error=type(error).__name__)
+                cause = "database_unavailable"
+                log.warning(cause, loop=name, error=type(error).__name__)
             else:
+                cause = "unexpected"
                 log.exception("loop_failed", loop=name)
         else:
             return True
+        metrics.LOOP_FAILURES.labels(name, cause).inc()
         return False
 
     async def pause(self, seconds: float) -> None:

@@ -8,23 +8,27 @@ splits the batch by halves until the event at fault stands alone. A failed attem
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.db.session import database_is_away
 from tallystick.errors import EffectDiffersError
+from tallystick.events.catalog import EVENTS
 from tallystick.events.spec import Question
 from tallystick.ledger.book import Book, Contradiction
+from tallystick.monitoring import metrics
 from tallystick.pipeline.account_maps import hold_maps, keep
 from tallystick.pipeline.archives import COLUMNS
+from tallystick.pipeline.counting import count_conflicts, count_written
 from tallystick.pipeline.effects import decide_ties, write_effects
 from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.reading import Read, read_events
@@ -34,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 # By key alone: a condition on the status would make the planner walk the index of pending events.
 _CLAIM: Final = text(f"""
-SELECT {COLUMNS} FROM webhook_events
+SELECT {COLUMNS}, received_at FROM webhook_events
  WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR UPDATE SKIP LOCKED
 """)
 
@@ -50,6 +54,8 @@ UPDATE webhook_events SET ring_at = :ring_at WHERE id = ANY(CAST(:ids AS text[])
 """)
 
 
+_REPLAYED: Final = timedelta(days=1)
+"""Older than this when it is done, an event was put back, and says nothing of how fast we are."""
 _LONGEST_PATIENCE_S: Final = 600.0
 """While so many questions wait that a new one has no hope of an answer sooner, its events are left alone."""
 
@@ -59,6 +65,8 @@ class Outcome:
     """What became of a batch: how many events ended in which status, and what is needed next."""
 
     counts: Counter[str] = field(default_factory=Counter)
+    statuses: dict[str, str] = field(default_factory=dict)
+    """Of each event that was read: processed, ignored or waiting."""
     questions: dict[Question, set[str]] = field(default_factory=dict)
     """What Stripe must answer, and the events that wait for it."""
     balance_transactions: bool = False
@@ -67,6 +75,7 @@ class Outcome:
     def add(self, other: Outcome) -> None:
         """Take in the outcome of another part of the batch."""
         self.counts.update(other.counts)
+        self.statuses.update(other.statuses)
         for question, events in other.questions.items():
             self.questions.setdefault(question, set()).update(events)
         self.balance_transactions = self.balance_transactions or other.balance_transactions
@@ -126,6 +135,7 @@ class Processor:
         return outcome
 
     async def _batch(self, ids: Sequence[str]) -> tuple[Outcome, dict[str, Exception]]:
+        begun = time.perf_counter()
         async with self._engine.begin() as connection:
             await hold_maps(connection)
             rows = (await connection.execute(_CLAIM, {"ids": list(ids)})).all()
@@ -135,11 +145,15 @@ class Processor:
             if not await keep(connection, [read.decided for read in reads]):  # another worker decided first
                 reads, errors = await read_events(connection, pending, cut_over=cut_over)
             effects = [read.effects for read in reads]
-            posted, ties = await write_effects(connection, self._book, effects, hold_ties=True)
-            if posted.conflicts:
-                raise _ContradictedError(_conflicting(reads, posted.conflicts))
-            outcome = await self._mark(connection, reads, await decide_ties(connection, ties))
-            await self._book.settle_balances(connection, posted)
+            written = await write_effects(connection, self._book, effects, hold_ties=True)
+            if conflicts := written.posted.conflicts:
+                count_conflicts(conflicts)
+                raise _ContradictedError(_conflicting(reads, conflicts))
+            outcome = await self._mark(connection, reads, await decide_ties(connection, written.ties))
+            await self._book.settle_balances(connection, written.posted)
+        metrics.BATCH_SECONDS.observe(time.perf_counter() - begun)
+        count_written(effects, written)
+        _count_events(pending, outcome.statuses)
         return outcome, errors
 
     async def _mark(
@@ -161,20 +175,38 @@ class Processor:
                 finished.append(read)
         if finished:
             statuses = ["ignored" if read.ignored else "processed" for read in finished]
+            ids = [read.event for read in finished]
             row = {
-                "ids": [read.event for read in finished],
+                "ids": ids,
                 "statuses": statuses,
                 "abouts": [read.effects.about for read in finished],
             }
             await connection.execute(_FINISH, row)
             outcome.counts.update(statuses)
+            outcome.statuses.update(zip(ids, statuses, strict=True))
         if waiting:
             # The answer rings; the sweep comes for what an answer that was lost, or a dead worker, left.
             patience_s = 4 * self._settings.ring_grace_s + min(self._lookups_s(), _LONGEST_PATIENCE_S)
             ring_at = datetime.now(UTC) + timedelta(seconds=patience_s)
             await connection.execute(_POSTPONE, {"ids": waiting, "ring_at": ring_at})
             outcome.counts["waiting"] += len(waiting)
+            outcome.statuses.update(dict.fromkeys(waiting, "waiting"))
         return outcome
+
+
+def _count_events(rows: Sequence[Row[Any]], statuses: Mapping[str, str]) -> None:
+    """Count what became of the events, and how long those that are done had been here."""
+    now = datetime.now(UTC)
+    kinds: Counter[tuple[str, str]] = Counter()
+    for row in rows:
+        status = statuses.get(row.id)
+        if status is None:
+            continue  # it failed, and is counted where that is
+        kinds[row.type if row.type in EVENTS else metrics.OTHER, status] += 1
+        if status != "waiting" and (age := now - row.received_at) < _REPLAYED:
+            metrics.EVENT_SECONDS.observe(max(0.0, age.total_seconds()))
+    for (kind, status), count in kinds.items():
+        metrics.EVENTS.labels(kind, status).inc(count)
 
 
 def _conflicting(reads: Sequence[Read], conflicts: frozenset[Contradiction]) -> dict[str, Exception]:

@@ -27,8 +27,10 @@ from tallystick.errors import (
 from tallystick.events.spec import BalanceTransactionSeen, Effects, Question
 from tallystick.ledger import chart
 from tallystick.ledger.book import Book, Posted
+from tallystick.monitoring import metrics
 from tallystick.pipeline.account_maps import hold_maps, keep
 from tallystick.pipeline.backoff import backoff_s
+from tallystick.pipeline.counting import count_conflicts, count_written
 from tallystick.pipeline.effects import note_balance_transactions, write_effects
 from tallystick.pipeline.failures import PERMANENT, Trace, record_balance_transaction_attempt
 from tallystick.pipeline.listings import Listing, Window, pull
@@ -250,8 +252,10 @@ class Settlement:
             for row in rows:
                 if error := errors.get(row.id):  # put off, not in the way of the others
                     await self._put_off(connection, row, error)
-            posted, _ = await write_effects(connection, self._book, list(read.values()))
+            written = await write_effects(connection, self._book, list(read.values()))
+            posted = written.posted
             if posted.conflicts:
+                count_conflicts(posted.conflicts)
                 raise _ContradictedError(
                     [(row, error) for row in rows if (error := _contradiction(read.get(row.id), posted))]
                 )
@@ -260,6 +264,7 @@ class Settlement:
             if open_ids:
                 await connection.execute(_AWAIT, {"ids": sorted(open_ids), "again": _ASK_AGAIN})
             await self._book.settle_balances(connection, posted)
+        count_written(list(read.values()), written)
         for txn in open_ids:
             for question in read[txn].waiting_for:
                 waiting.setdefault(question, set()).add(txn)
@@ -289,6 +294,8 @@ class Settlement:
         )
         if postponed.first() is not None:
             await record_balance_transaction_attempt(connection, row.id, attempts, trace)
+            outcome = "dead" if status in ("dead", "missing") else "retried"
+            metrics.BALANCE_TRANSACTION_FAILURES.labels(trace.code, outcome).inc()
 
 
 def _alert_of_suspense(effects: Iterable[Effects], posted: Posted) -> None:

@@ -12,6 +12,7 @@ import orjson
 import stripe
 import structlog
 
+from tallystick.monitoring import metrics
 from tallystick.settings import Settings
 from tallystick.stripe_gateway.answers import RefusedError, StripeAnswer, UnavailableError
 from tallystick.stripe_gateway.breaker import Breaker, BreakerState
@@ -120,7 +121,9 @@ class Calls:
         found = orjson.loads(response.body)
         if not isinstance(found, dict):
             raise _unreadable()
-        return StripeAnswer(found, stripe_time(response.headers), is_replay(response.headers))
+        answered_at = stripe_time(response.headers)
+        metrics.STRIPE_CLOCK.set(answered_at - int(time.time()))
+        return StripeAnswer(found, answered_at, is_replay(response.headers))
 
     async def _with_a_key(
         self, keys: Sequence[str], method: str, path: str, params: Mapping[str, Any]

@@ -126,6 +126,11 @@ _BY_CODE: Final[dict[str, Advice]] = {
 }  # fmt: skip
 
 
+def known_code(*codes: str | None) -> str | None:
+    """The first of the codes that Stripe documents; None if there is none."""
+    return next((code for code in codes if code in _BY_CODE), None)
+
+
 def advice_for(code: str | None, decline_code: str | None, advice_code: str | None) -> Advice:
     """The advice for an error of Stripe with these codes; the plain one for a code that is new.
 

@@ -8,6 +8,7 @@ number of slots, and passes the circuit breaker: a slow Stripe cannot take all, 
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -15,13 +16,16 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import stripe
 
+from tallystick.monitoring import metrics
 from tallystick.stripe_gateway.breaker import Breaker, BreakerOpenError
 
 _QUEUE_FULL_RETRY_S: Final = 2
+_RESOURCE: Final = re.compile(r"/v[12]/([a-z_]{1,40})(?:/|$)")
 _NEVER_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 """Nothing of the request left: refused, no such host, no TLS, no free connection in time."""
 
@@ -64,6 +68,10 @@ class _NoAnswerError(stripe.APIConnectionError):
         super().__init__(message, should_retry=should_retry)  # type: ignore[no-untyped-call]
 
 
+class _HeldBackError(_NoAnswerError):
+    """Nothing was sent."""
+
+
 class Transport(stripe.AIOHTTPClient):
     """aiohttp with ``connections`` tries at once, ``queue_s`` to wait and ``timeout_s`` for a whole try."""
 
@@ -100,6 +108,20 @@ class Transport(stripe.AIOHTTPClient):
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
         """One try, for the SDK; raises stripe.APIConnectionError."""
+        outcome = "no_answer"
+        try:
+            body, status, answered = await self._try(method, url, headers, post_data)
+            outcome = "429" if status == 429 else f"{status // 100}xx"
+        except _HeldBackError:
+            outcome = "held_back"
+            raise
+        finally:
+            metrics.STRIPE_REQUESTS.labels(method.upper(), _resource(url), outcome).inc()
+        return body, status, answered
+
+    async def _try(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any
+    ) -> tuple[bytes, int, Mapping[str, str]]:
         known = tries.get()
         async with self._slot(known):
             try:
@@ -150,8 +172,10 @@ class Transport(stripe.AIOHTTPClient):
             name = type(error).__name__
             raise _NoAnswerError(f"No answer from Stripe ({name}).", should_retry=True) from error
         finally:
+            seconds = time.perf_counter() - begun
+            metrics.STRIPE_SECONDS.labels(method.upper()).observe(seconds)
             if (waiting := wait.get()) is not None:
-                waiting.seconds += time.perf_counter() - begun
+                waiting.seconds += seconds
 
     def _should_retry(
         self, response: Any, api_connection_error: Any, num_retries: int, max_network_retries: int | None
@@ -173,6 +197,12 @@ class Transport(stripe.AIOHTTPClient):
             self._opened = None
 
 
-def _held_back(known: Tries, why: str, retry_after: int) -> _NoAnswerError:
+def _resource(url: str) -> str:
+    """What a call is about: ``payment_intents`` of ``https://api.stripe.com/v1/payment_intents/pi_1``."""
+    found = _RESOURCE.match(urlsplit(url).path)
+    return found[1] if found else metrics.OTHER
+
+
+def _held_back(known: Tries, why: str, retry_after: int) -> _HeldBackError:
     known.held_back, known.retry_after = why, retry_after
-    return _NoAnswerError(f"Not sent: Stripe {why}.", should_retry=False)
+    return _HeldBackError(f"Not sent: Stripe {why}.", should_retry=False)
