@@ -17,7 +17,7 @@ from tests.house import House, house
 
 from tallystick.db.session import open_engine
 from tallystick.embedded import EmbeddedValkey
-from tallystick.errors import InvalidRequestError, InvalidStateError
+from tallystick.errors import InvalidRequestError, InvalidStateError, UnsteadyBalanceError
 from tallystick.ledger.book import Book
 from tallystick.ledger.corrections import Draft, approve, propose
 from tallystick.ledger.entries import LedgerEntry, credit, debit, post
@@ -197,6 +197,54 @@ async def test_books_opened_in_the_middle_of_a_year_come_to_hold_what_stripe_hol
         await _proven(running, cut_overs[0])
 
 
+async def test_books_opened_late_under_running_workers_come_to_hold_what_stripe_holds(
+    database_url: str, valkey: EmbeddedValkey
+) -> None:
+    """Webhooks were pointed at us first, and somebody thinks of the opening days later."""
+    shops: list[Shop] = []
+    cut_overs: list[datetime] = []
+
+    async def months(sandbox: RunningSandbox, stripe: httpx.AsyncClient) -> None:
+        sandbox.sandbox.clock.ahead = -40.0 * DAY
+        shops.append(shop := Shop(sandbox, stripe, 7))
+        await shop.days(20, 30)
+        cut_overs.append(datetime.fromtimestamp(int(sandbox.sandbox.clock.now()), UTC))
+        await shop.days(20, 40)
+        sandbox.sandbox.clock.ahead = 0.0
+
+    async with house(database_url, valkey, before=months, audit_lag_s=0) as running:
+        shop = shops[0]
+        for _ in range(15):
+            await shop.act()
+        await running.until_processed()
+        acting = asyncio.create_task(_acts(shop, 10))
+        derived = await _opened(database_url, running.sandbox.url, cut_overs[0])
+        await acting
+        await _acts(shop, 10)
+        await shop.end_everything()
+        await _settled(running)
+        await _proven(running, cut_overs[0], since_it_alone=False)
+        async with running.app.engine.connect() as connection:
+            taken_back = text("SELECT count(*) FROM superseded_effects")
+            assert (await connection.execute(taken_back)).scalar_one() > 0
+        assert derived.opening.balances
+
+
+async def _acts(shop: Shop, acts: int) -> None:
+    for _ in range(acts):
+        await shop.act()
+
+
+async def _opened(url: str, stripe_url: str, cut_over: datetime) -> adoption.Derived:
+    """Opened as soon as Stripe is calm enough for it."""
+    for _ in range(20):
+        try:
+            return await open_books(url, stripe_url, cut_over)
+        except UnsteadyBalanceError:
+            continue
+    raise AssertionError("Stripe's balance never came to rest")
+
+
 async def _settled(running: House) -> None:
     """Wait until nothing is left in transit, and the balance is Stripe's."""
     deadline = time.monotonic() + 60
@@ -209,11 +257,12 @@ async def _settled(running: House) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _proven(running: House, cut_over: datetime) -> None:
+async def _proven(running: House, cut_over: datetime, *, since_it_alone: bool = True) -> None:
     async with running.app.engine.connect() as connection:
         assert all(total.balanced for total in totals(await trial_balance(connection)))
         query = text("SELECT min(occurred_at) FROM ledger_transactions")
-        assert (await connection.execute(query)).scalar_one() >= cut_over
+        if since_it_alone:
+            assert (await connection.execute(query)).scalar_one() >= cut_over
     movements: list[Json] = []
     after: dict[str, str] = {}
     while True:
@@ -272,17 +321,23 @@ async def test_books_are_opened_once(engine: AsyncEngine) -> None:
         await adoption.check(engine, MIDNIGHT)
 
 
-async def test_books_that_hold_something_are_not_opened(engine: AsyncEngine) -> None:
+async def test_books_with_an_entry_by_hand_of_before_are_not_opened(engine: AsyncEngine) -> None:
+    book, legs = Book(), (debit("assets:bank", 5, "usd"), credit("equity:opening", 5, "usd"))
     async with engine.begin() as connection:
-        await post_one(connection, Book(), "payout:po_1:paid", datetime.now(UTC))
-    with pytest.raises(InvalidStateError, match="payout:po_1:paid already"):
+        draft = Draft("Bank", "statement", legs, occurred_at=MIDNIGHT - timedelta(seconds=1))
+        _, posted = await propose(connection, book, draft, Person("Ada"), {"*": None})
+        await book.settle_balances(connection, posted)
+    with pytest.raises(InvalidStateError, match="dated before the cut-over"):
+        await adoption.check(engine, MIDNIGHT)
+    with pytest.raises(InvalidStateError, match="dated before the cut-over"):
         await adoption.adopt(engine, OPENED, "Ada")
-    assert await ledger(engine) == ["payout:po_1:paid"]
+    assert len(await ledger(engine)) == 1
 
 
-async def test_whoever_posts_without_a_cut_over_is_waited_for_and_then_the_books_stay_shut(
+async def test_whoever_posts_without_a_cut_over_is_waited_for_and_then_superseded(
     engine: AsyncEngine,
 ) -> None:
+    """Also where no stored input implies it any more."""
     book = Book()
     async with engine.begin() as connection:
         assert await book.cut_over(connection) is None
@@ -290,8 +345,13 @@ async def test_whoever_posts_without_a_cut_over_is_waited_for_and_then_the_books
         done, _ = await asyncio.wait([opening], timeout=0.3)
         assert not done
         await post_one(connection, book, "payout:po_1:paid", datetime.now(UTC))
-    with pytest.raises(InvalidStateError):
-        await opening
+    await opening
+    assert await ledger(engine) == ["payout:po_1:paid", "opening", "payout:po_1:paid:superseded"]
+    async with engine.connect() as connection:
+        held = {each.account: each.balance for each in await trial_balance(connection)}
+    assert held["assets:bank"] == held["equity:fx"] == 0
+    async with engine.begin() as connection:
+        assert await book.cut_over(connection) == OPENED.opening.cut_over
 
 
 async def test_a_process_that_was_there_before_hears_of_the_opening(engine: AsyncEngine) -> None:

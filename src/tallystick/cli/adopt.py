@@ -38,8 +38,9 @@ def adopt(
 ) -> None:
     """Begin the books on an account in use: post what Stripe held at a cut-over against equity:opening.
 
-    Before the first worker is started, once and for good. A day is its beginning in UTC. Choose one at most
-    30 days back: Stripe keeps events no longer.
+    Once and for good, best before the first worker is started; what was posted already and is in the opening
+    is taken back. A day is its beginning in UTC. Choose one at most 30 days back: Stripe keeps events no
+    longer.
     """
     cut_over = since.replace(microsecond=0)
     settings = load_settings(require=("database_url", "stripe_secret_key"))

@@ -13,6 +13,7 @@ AUDIT_TABLES: Final = (
     "journal_decisions",
     "account_maps",
     "ledger_openings",
+    "superseded_effects",
 )
 
 AUDIT_GUARDS: Final = (

@@ -13,6 +13,7 @@ from tallystick.doctor.at_stripe import (
     gateway_with,
     unreachable,
 )
+from tallystick.doctor.books import examine_books
 from tallystick.doctor.endpoints import examine_endpoints
 from tallystick.doctor.findings import Finding, failed, ok, warning
 from tallystick.doctor.servers import examine_database, examine_redis
@@ -78,6 +79,8 @@ async def _stripe(
         if accepted is not None:
             async with gateway_with(settings, accepted) as gateway:
                 found.append(await examine_account(gateway))
+                if settings.database_url:
+                    found.append(await examine_books(gateway, settings))
                 found += await examine_endpoints(gateway, settings, url=webhook_url, fix=fix)
     except UnavailableError as error:
         found.append(unreachable(error))

@@ -39,6 +39,13 @@ class Posted:
     sums: Mapping[int, tuple[int, int]]
     """Debits and credits to add to each account (by id)."""
 
+    def __add__(self, other: Posted) -> Posted:
+        sums = dict(self.sums)
+        for account, (debits, credits_) in other.sums.items():
+            before = sums.get(account, (0, 0))
+            sums[account] = (before[0] + debits, before[1] + credits_)
+        return Posted(self.new | other.new, self.conflicts | other.conflicts, sums)
+
 
 NOTHING_POSTED: Final = Posted(frozenset(), frozenset(), {})
 
@@ -96,10 +103,7 @@ _STAY_AS_THEY_ARE: Final = text(
     "SELECT pg_advisory_xact_lock_shared(hashtextextended('tallystick:opening', 0))"
 )
 
-_CUT_OVER: Final = text("""
-SELECT (SELECT cut_over FROM ledger_openings) AS cut_over,
-       EXISTS (SELECT 1 FROM ledger_transactions WHERE kind NOT LIKE 'journal%') AS begun
-""")
+_CUT_OVER: Final = text("SELECT cut_over FROM ledger_openings")
 
 _ADD_TO_BALANCES: Final = text("""
 INSERT INTO account_balances AS b (account_id, debits, credits)
@@ -115,18 +119,16 @@ class Book:
     def __init__(self) -> None:
         self._account_ids: dict[Account, int] = {}
         self._cut_over: datetime | None = None
-        self._begun = False
 
     async def cut_over(self, connection: AsyncConnection) -> datetime | None:
         """When the books were opened on an account in use; None where they began with its first event.
 
-        Neither changes until the caller's transaction ends: books are opened before anything is posted, by
-        one who waits for those that post (``openings.py``).
+        Neither changes until the caller's transaction ends: who opens books waits for those that post
+        (``openings.py``). It is for good, and asked for no more.
         """
-        if not self._begun:
+        if self._cut_over is None:
             await connection.execute(_STAY_AS_THEY_ARE)  # by itself: what is read must be seen under the lock
-            row = (await connection.execute(_CUT_OVER)).one()
-            self._cut_over, self._begun = row.cut_over, row.begun or row.cut_over is not None
+            self._cut_over = (await connection.execute(_CUT_OVER)).scalar()
         return self._cut_over
 
     async def post(self, connection: AsyncConnection, transactions: Iterable[LedgerTransaction]) -> Posted:

@@ -4,6 +4,10 @@ At an instant, the cut-over, Stripe's balances are posted against ``equity:openi
 in that position, and must not count a second time; what happens afterwards to something older (a payout on
 its way, an open dispute) takes its other side from ``equity:opening``, since nothing was opened for it.
 ``since_opening`` is the one place that says so, for whoever posts and for whoever builds the ledger again.
+
+Books may hold something already when they are opened, posted as if there were no cut-over. What of that would
+not stand as it does, had they been opened before, is *superseded*: taken back whole, and posted anew under a
+key of its own as far as it belongs to the time since.
 """
 
 from __future__ import annotations
@@ -15,10 +19,22 @@ from datetime import datetime
 from typing import Final
 
 from tallystick.ledger import chart
-from tallystick.ledger.entries import LedgerEntry, LedgerTransaction, credit, debit, post
+from tallystick.ledger.entries import (
+    LedgerEntry,
+    LedgerTransaction,
+    credit,
+    debit,
+    post,
+    reverse,
+    transactions,
+)
 
 EFFECT_KEY: Final = "opening"
 """One for the whole ledger: books are opened once."""
+
+SUPERSEDED: Final = ":superseded"
+POSTED_ANEW: Final = ":since_opening"
+"""What the keys of effects end with that take back, and post anew, what stood when the books were opened."""
 
 IN_TRANSIT: Final = frozenset(
     {chart.CLEARING, chart.PAYOUTS_IN_TRANSIT, chart.TOPUPS_IN_TRANSIT, chart.DISPUTED}
@@ -88,6 +104,22 @@ def since_opening(transaction: LedgerTransaction, cut_over: datetime | None) -> 
         for leg in transaction.entries
     )
     return replace(transaction, entries=legs) if legs else None
+
+
+def taken_back(superseded: LedgerTransaction) -> LedgerTransaction:
+    """The mirror of a transaction that was posted before the books were opened; it happened at no time."""
+    key = f"{superseded.effect_key}{SUPERSEDED}"
+    return reverse(superseded, key=key, occurred_at=superseded.occurred_at)
+
+
+def posted_anew(transaction: LedgerTransaction, cut_over: datetime) -> tuple[LedgerTransaction, ...]:
+    """What a source implies of a superseded effect: that it stood, that it is taken back, what is left of it.
+
+    So the books come to what they would be, had they been opened before anything was posted.
+    """
+    kept = since_opening(transaction, cut_over)
+    again = replace(kept, effect_key=f"{kept.effect_key}{POSTED_ANEW}") if kept is not None else None
+    return transactions(transaction, taken_back(transaction), again)
 
 
 def _netted(legs: Iterable[LedgerEntry]) -> tuple[LedgerEntry, ...]:

@@ -1,8 +1,8 @@
-"""The opening of the books in the database: written once, before anything of Stripe's is posted."""
+"""The opening of the books in the database: written once, and what it superseded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -20,10 +20,15 @@ _ALONE: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('tallystick:
 _READ: Final = text("SELECT cut_over, balances, evidence, actor, opened_at FROM ledger_openings")
 
 _IN_THE_WAY: Final = text("""
-SELECT effect_key, occurred_at FROM ledger_transactions
- WHERE kind NOT LIKE 'journal%' OR occurred_at < :cut_over
+SELECT effect_key FROM ledger_transactions
+ WHERE kind LIKE 'journal%' AND occurred_at < :cut_over
  ORDER BY id LIMIT 1
 """)
+
+_SUPERSEDED: Final = text("""
+SELECT effect_key FROM superseded_effects WHERE effect_key = ANY(CAST(:keys AS text[]))
+""")
+_SUPERSEDE: Final = text("INSERT INTO superseded_effects SELECT * FROM unnest(CAST(:keys AS text[]))")
 
 _INSERT: Final = text("""
 INSERT INTO ledger_openings (cut_over, balances, evidence, actor)
@@ -57,7 +62,7 @@ async def cut_over_of(connection: AsyncConnection) -> datetime | None:
 
 
 async def check_unopened(connection: AsyncConnection, cut_over: datetime) -> None:
-    """Raise InvalidStateError unless books can be opened: once, and before anything else is in them."""
+    """Raise InvalidStateError unless books can be opened: once, with no entry by hand of before."""
     found = await stored_opening(connection)
     if found is not None:
         raise InvalidStateError(
@@ -67,8 +72,8 @@ async def check_unopened(connection: AsyncConnection, cut_over: datetime) -> Non
     row = (await connection.execute(_IN_THE_WAY, {"cut_over": cut_over})).first()
     if row is not None:
         raise InvalidStateError(
-            f"The ledger holds {row.effect_key} already, posted without a cut-over: what older objects did"
-            " would count twice. Open the books of a fresh database, before its first worker is started."
+            f"{row.effect_key} was written by hand and is dated before the cut-over: what was before is in"
+            " the opening. Take an earlier cut-over."
         )
 
 
@@ -91,3 +96,13 @@ async def open_books(
     await connection.execute(_INSERT, row)
     transaction = opening_transaction(opening)
     return await book.post(connection, [transaction]) if transaction is not None else NOTHING_POSTED
+
+
+async def superseded_among(connection: AsyncConnection, keys: Iterable[str]) -> set[str]:
+    """Those of the keys whose effects stood when the books were opened, and were taken back."""
+    return set((await connection.execute(_SUPERSEDED, {"keys": sorted(keys)})).scalars())
+
+
+async def supersede(connection: AsyncConnection, keys: Iterable[str]) -> None:
+    """Note, by who opens the books, that these effects are taken back."""
+    await connection.execute(_SUPERSEDE, {"keys": sorted(keys)})

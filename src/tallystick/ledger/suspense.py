@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tallystick.ledger import chart
+from tallystick.ledger.opening import POSTED_ANEW, SUPERSEDED
 from tallystick.ledger.statements import StatementLine, read_statement
 
 _BALANCES: Final = text("""
@@ -25,7 +26,8 @@ SELECT a.currency, b.debits - b.credits AS balance
 """)
 _PAGE: Final = 1000
 _BY_HAND: Final = "journal_entry"
-_REVERSED: Final = ":reversed"
+_ENDINGS: Final = re.compile(f"(:reversed|{SUPERSEDED}|{POSTED_ANEW})+$")
+"""Of the keys of what takes a posting back, or posts it anew."""
 _NAME: Final = re.compile(r"\w+")
 
 
@@ -83,7 +85,7 @@ def _uncleared(currency: str, lines: Iterable[StatementLine]) -> list[SuspenseIt
     for line in lines:
         made = by_hand if line.kind.startswith(_BY_HAND) else items
         amount = line.amount if line.direction == "debit" else -line.amount
-        key = line.effect_key.removesuffix(_REVERSED)
+        key = _ENDINGS.sub("", line.effect_key)
         known = made.get(key)
         if known is not None:  # a second leg, or its reversal
             made[key] = replace(known, amount=known.amount + amount, left=known.left + amount)

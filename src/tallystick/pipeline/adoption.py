@@ -24,6 +24,8 @@ from tallystick.ledger.book import Book
 from tallystick.ledger.opening import Opening, OpeningBalance
 from tallystick.ledger.openings import check_unopened, open_books
 from tallystick.pipeline import gap_audit, settlement
+from tallystick.pipeline.account_maps import hold_maps
+from tallystick.pipeline.late_opening import supersede_what_stood
 from tallystick.pipeline.listings import begin_at
 from tallystick.stripe_gateway.balance_payloads import BALANCE_TYPES, BalanceTransaction, funds
 from tallystick.stripe_gateway.operator import OperatorGateway
@@ -184,13 +186,16 @@ async def derive(
 async def adopt(engine: AsyncEngine, derived: Derived, actor: str) -> None:
     """Open the books, and have Stripe's lists read from the cut-over on; all of it or nothing.
 
-    Raises InvalidStateError when the books were opened already, or hold something already.
+    What was posted before is superseded as far as it is in the opening (``late_opening``). Raises
+    InvalidStateError when the books were opened already, or hold an entry by hand of before the cut-over.
     """
     cut_over = derived.opening.cut_over
     kept = datetime.now(UTC) - gap_audit.STRIPE_KEEPS_EVENTS
     book = Book()
     async with engine.begin() as connection:
+        await hold_maps(connection)  # first, as whoever posts does
         posted = await open_books(connection, book, derived.opening, derived.evidence, actor)
+        posted += await supersede_what_stood(connection, book)
         await begin_at(connection, settlement.DAILY, cut_over)
         await begin_at(connection, gap_audit.NAME, max(cut_over, kept))
         await book.settle_balances(connection, posted)

@@ -18,8 +18,9 @@ from tallystick.events.balance_transactions import balance_transaction_effects
 from tallystick.events.catalog import EVENTS
 from tallystick.events.revenue import MAPPED
 from tallystick.events.spec import NO_EFFECTS, Effects, Event, Facts, Question
-from tallystick.ledger.entries import transactions
-from tallystick.ledger.opening import since_opening
+from tallystick.ledger.entries import LedgerTransaction, transactions
+from tallystick.ledger.opening import posted_anew, since_opening
+from tallystick.ledger.openings import superseded_among
 from tallystick.pipeline.account_maps import account_maps, decide
 from tallystick.pipeline.archives import Row, StoredEvent, with_bodies
 from tallystick.pipeline.lookups import stored_facts
@@ -63,7 +64,7 @@ async def read_events(
         waiting: list[tuple[StoredEvent, Read]] = []
         for row in unread:
             try:
-                read = _read(row, facts, cut_over)
+                read = _read(row, facts)
             except Exception as error:  # a rule's exception is this event's failure, and no other's
                 errors[row.id] = error
                 continue
@@ -80,7 +81,7 @@ async def read_events(
             decided |= found
             facts |= found
         unread = [row for row, _ in waiting]
-    return reads, errors
+    return await _in_opened_books(connection, reads, cut_over), errors
 
 
 def _with_answers(read: Read, asked: tuple[Question, ...], decided: Mapping[Question, JsonObject]) -> Read:
@@ -114,7 +115,7 @@ async def read_balance_transactions(
                 read.pop(row.id, None)
                 continue
             known = read[row.id].asked if row.id in read else ()
-            made = Read(row.id, _since_opening(effects, cut_over))
+            made = Read(row.id, effects)
             read[row.id] = _with_answers(made, known or effects.waiting_for, decided)
         unread = [row for row in unread if row.id in read and not asked.issuperset(_open(read[row.id]))]
         questions = {question for row in unread for question in _open(read[row.id])} - asked
@@ -124,14 +125,15 @@ async def read_balance_transactions(
             found = await decide(connection, maps, questions - facts.keys())
             decided |= found
             facts |= found
-    return read, errors
+    opened = await _in_opened_books(connection, list(read.values()), cut_over)
+    return {each.event: each for each in opened}, errors
 
 
 def _open(read: Read) -> tuple[Question, ...]:
     return read.effects.waiting_for
 
 
-def _read(row: StoredEvent, facts: Facts, cut_over: datetime | None) -> Read:
+def _read(row: StoredEvent, facts: Facts) -> Read:
     """What one event means; raises what its rule raises."""
     spec = EVENTS.get(thin.snapshot_type(row.type))
     if spec is None:
@@ -142,11 +144,30 @@ def _read(row: StoredEvent, facts: Facts, cut_over: datetime | None) -> Read:
         return Read(row.id, Effects(waiting_for=(event,)))
     if event.account is not None:  # a connected account's money is not ours
         return Read(row.id, NO_EFFECTS, ignored=True)
-    return Read(row.id, _since_opening(spec.rule(event, facts), cut_over))
+    return Read(row.id, spec.rule(event, facts))
 
 
-def _since_opening(effects: Effects, cut_over: datetime | None) -> Effects:
-    if cut_over is None or not effects.transactions:
-        return effects
-    kept = (since_opening(transaction, cut_over) for transaction in effects.transactions)
+async def _in_opened_books(
+    connection: AsyncConnection, reads: list[Read], cut_over: datetime | None
+) -> list[Read]:
+    """What is posted of each, in books that were opened at ``cut_over``."""
+    if cut_over is None:
+        return reads
+    keys = {made.effect_key for read in reads for made in read.effects.transactions}
+    superseded = await superseded_among(connection, keys) if keys else set()
+    return [
+        replace(read, effects=_since_opening(read.effects, cut_over, superseded))
+        if read.effects.transactions
+        else read
+        for read in reads
+    ]
+
+
+def _since_opening(effects: Effects, cut_over: datetime, superseded: set[str]) -> Effects:
+    kept: list[LedgerTransaction | None] = []
+    for made in effects.transactions:
+        if made.effect_key in superseded:
+            kept += posted_anew(made, cut_over)
+        else:
+            kept.append(since_opening(made, cut_over))
     return replace(effects, transactions=transactions(*kept))

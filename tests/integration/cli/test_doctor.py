@@ -7,6 +7,7 @@ import inspect
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, get_type_hints
 
 import httpx
@@ -18,8 +19,11 @@ from tests.conftest import Databases
 from tests.integration.api.conftest import open_face
 from tests.integration.cli.test_commands import Ended, tallystick
 
+from tallystick.db.session import open_engine
 from tallystick.embedded import EmbeddedValkey
 from tallystick.events.catalog import EVENTS
+from tallystick.ledger.opening import Opening
+from tallystick.pipeline.adoption import Derived, adopt
 from tallystick.sandbox.server import SandboxConfig, running_sandbox
 from tallystick.settings import load_settings
 from tallystick.stripe_gateway import client
@@ -106,7 +110,8 @@ async def test_all_is_well_with_exactly_the_documented_permissions(patient: Pati
     assert {each["status"] for of_check in found.values() for each in of_check} == {"ok"}, found
     assert set(found) == {
         "settings", "database", "database clock", "migrations", "privileges", "redis", "redis eviction",
-        "stripe key", "webhook secret", "permissions", "clock", "account", "webhook endpoint",
+        "stripe key", "webhook secret", "permissions", "clock", "account", "books",
+        "webhook endpoint",
     }  # fmt: skip
     assert "usd" in found["account"][0]["detail"]
     shown = await patient.run()
@@ -171,6 +176,24 @@ async def test_with_these_permissions_payments_go_their_whole_way(
         assert (await face.post(f"/payments/{begun['id']}/cancel")).json()["status"] == "canceled"
         assert (await face.app.stripe.list_balance_transactions(0, None, None))["data"]
         assert (await face.app.stripe.list_events(0, None, None))["data"]
+
+
+async def test_an_account_with_a_history_wants_an_opening(patient: Patient, databases: Databases) -> None:
+    paid = {"amount": 2000, "currency": "usd", "source": "tok_visa"}
+    (await patient.stripe.post("/v1/charges", data=paid)).raise_for_status()
+    (await patient.stripe.post("/_control/settle")).raise_for_status()
+    url = await databases.create()
+    [books] = (await patient.findings(DATABASE_URL=url))["books"]
+    assert (books["status"], "tallystick adopt --from" in books["remedy"]) == ("warning", True)
+    engine = open_engine(load_settings({}, require=(), database_url=url))
+    try:
+        opening = Opening(datetime.now(UTC).replace(microsecond=0), ())
+        await adopt(engine, Derived(opening, {}), "Ada")
+    finally:
+        await engine.dispose()
+    [books] = (await patient.findings(DATABASE_URL=url))["books"]
+    assert (books["status"], books["detail"][:12]) == ("ok", "opened as of")
+    await databases.drop(url)
 
 
 async def test_a_key_that_stripe_does_not_accept_and_one_that_is_none(patient: Patient) -> None:

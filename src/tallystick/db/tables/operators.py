@@ -109,3 +109,11 @@ ledger_openings = Table(
     at("opened_at", now=True),
     CheckConstraint("singleton", name="singleton"),
 )
+
+# Effects that stood when the books were opened, and would not stand so, had they been opened before: they are
+# taken back. Append-only.
+superseded_effects = Table(
+    "superseded_effects",
+    metadata,
+    Column("effect_key", Text(collation="C"), ForeignKey("ledger_transactions.effect_key"), primary_key=True),
+)
