@@ -10,9 +10,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tallystick.db.session import open_engine
 from tallystick.doctor.findings import Finding, ok, skipped, warning
+from tallystick.errors import StripeAccessError
 from tallystick.ledger.openings import cut_over_of
 from tallystick.settings import Settings
-from tallystick.stripe_gateway.answers import StripeAccessError
 from tallystick.stripe_gateway.operator import OperatorGateway
 
 _BEGAN: Final = text("""
