@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 
 from tallystick.api.event_bodies import Words
 from tallystick.api.values import Moment
+from tallystick.console.formats import for_input
 
 PAGE: Final = 50
 """Rows of a list."""
@@ -28,10 +29,5 @@ def _in_utc(value: Any) -> Any:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
-def _for_input(moment: datetime) -> str:
-    plain = moment.astimezone(UTC).replace(tzinfo=None)
-    return plain.isoformat(timespec="auto" if plain.second or plain.microsecond else "minutes")
-
-
-Time = Annotated[Moment, BeforeValidator(_in_utc), PlainSerializer(_for_input)]
+Time = Annotated[Moment, BeforeValidator(_in_utc), PlainSerializer(for_input)]
 """A moment in UTC, as ``2026-11-24T08:30``."""

@@ -12,7 +12,16 @@ import orjson
 
 from tallystick.money import decimal_text
 
-_PAGES: Final = ((re.compile(r"pay_[0-9A-Za-z_]+"), "/console/payments/{}"),)
+_PAGES: Final = tuple(
+    (re.compile(rf"{prefix}_\w+", re.ASCII), f"/console/{page}")
+    for prefix, page in (
+        ("pay", "payments/{}"),
+        ("pi", "payments/{}"),
+        ("evt", "events/{}"),
+        ("rpl", "replays/{}"),
+        ("txn", "ledger/transactions/balance_transaction:{}"),
+    )
+)
 """Which page tells of an object, by the form of its id."""
 
 _SPANS: Final = ((86_400 * 365, "y"), (86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -43,6 +52,12 @@ def utc(moment: datetime) -> str:
 def iso(moment: datetime) -> str:
     """For machines, in UTC."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def for_input(moment: datetime) -> str:
+    """As ``<input type=datetime-local>`` takes it, in UTC."""
+    plain = moment.astimezone(UTC).replace(tzinfo=None)
+    return plain.isoformat(timespec="auto" if plain.second or plain.microsecond else "minutes")
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:

@@ -49,7 +49,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("amount", "utc", "iso", "ago", "age", "words", "tone", "page_of", "pretty"):
+    for name in ("amount", "for_input", "utc", "iso", "ago", "age", "words", "tone", "page_of", "pretty"):
         made.filters[name] = getattr(formats, name)
     made.globals.update(address=formats.address, static=_static_url, version=__version__)
     return made

@@ -10,6 +10,9 @@ from starlette.types import ASGIApp
 
 from tallystick.api.rate_limits import RateLimits
 from tallystick.app import App
+from tallystick.console.dead_letters import dead_letter_pages
+from tallystick.console.events import event_pages, replay_pages
+from tallystick.console.ledger import ledger_pages
 from tallystick.console.overview import overview_pages
 from tallystick.console.payments import payment_pages
 from tallystick.console.rendering import static_file
@@ -25,6 +28,10 @@ def create_console(app: App) -> ASGIApp:
     pages = Pages(app, sessions, limits)
     overview_pages(pages)
     payment_pages(pages)
+    event_pages(pages)
+    dead_letter_pages(pages)
+    replay_pages(pages)
+    ledger_pages(pages)
     sign_out_pages(pages, sessions)
 
     async def on_error(request: Request, error: Exception) -> Response:

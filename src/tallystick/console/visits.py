@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,14 +21,34 @@ from tallystick.errors import InvalidRequestError, TallystickError
 Model = TypeVar("Model", bound=BaseModel)
 
 
+class Done(StrEnum):
+    """What a form has just done, for the page that comes after it."""
+
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+
+    @property
+    def sentence(self) -> str:
+        """For whoever did it."""
+        return _SENTENCES[self]
+
+
+_SENTENCES: Final = {
+    Done.REPLAYED: "Put back. A worker processes it again; what it had already done is not done twice.",
+    Done.DISCARDED: "Discarded: it has no effect. Its bytes and its history are kept.",
+}
+
+
 class Query(BaseModel):
     """What a page takes in its address: fields left empty in a form are not given, unknown ones refused."""
 
     model_config = ConfigDict(extra="forbid")
 
+    done: Done | None = None
+
     def given(self) -> dict[str, Any]:
         """The fields that are given, as they are written in an address."""
-        return self.model_dump(mode="json", exclude_none=True)
+        return self.model_dump(mode="json", exclude_none=True, exclude={"done"})
 
 
 class NoQuery(Query):
@@ -43,7 +64,12 @@ class Section:
     scope: Scope
 
 
-SECTIONS: Final = (Section("payments", "Payments", Scope.PAYMENTS_READ),)
+SECTIONS: Final = (
+    Section("payments", "Payments", Scope.PAYMENTS_READ),
+    Section("events", "Events", Scope.EVENTS_READ),
+    Section("dead-letters", "Dead letters", Scope.EVENTS_READ),
+    Section("replays", "Replays", Scope.EVENTS_READ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +86,19 @@ class Visit:
         return _read(model, dict(self.request.query_params))
 
     def answers(self, model: type[Model]) -> Model:
-        """What the form says, read by a model. Raises InvalidRequestError."""
-        sent = {name: value for name, value in self.form.items() if name != "form_token"}
-        return _read(model, sent)
+        """Those fields of the form that the model has. Raises InvalidRequestError."""
+        return _read(model, {name: self.form[name] for name in model.model_fields if name in self.form})
+
+    def chosen(self, name: str) -> list[str]:
+        """The values of the boxes of this name that are ticked, each once. Raises InvalidRequestError."""
+        found = dict.fromkeys(str(value) for value in self.form.getlist(name))
+        if not found:
+            raise InvalidRequestError("Nothing was selected.", param=name)
+        return list(found)
+
+    def name(self, parameter: str) -> str:
+        """A part of the path, as it was sent."""
+        return str(self.request.path_params[parameter])
 
     def may(self, scope: Scope) -> bool:
         """Whether the API key carries a scope: for leaving out what would be refused."""
@@ -77,6 +113,11 @@ class Visit:
         return RedirectResponse(formats.address(path, query), status_code=303, headers=HEADERS)
 
 
+def _done(request: Request) -> Done | None:
+    sent = request.query_params.get("done")
+    return next((each for each in Done if each == sent), None)
+
+
 def shell(request: Request, session: Session) -> dict[str, Any]:
     """What every page inside the shell shows beside its own content."""
     section = request.url.path.removeprefix("/console").strip("/").partition("/")[0]
@@ -87,6 +128,7 @@ def shell(request: Request, session: Session) -> dict[str, Any]:
         "key": session.key,
         "form_token": session.form_token,
         "may": session.key.may,
+        "done": _done(request),
     }
 
 

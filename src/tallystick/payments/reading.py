@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, cast, func, literal_column, select
+from sqlalchemy import Row, Select, cast, func, literal_column, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,6 +22,16 @@ _PAYMENT_ID: Final = re.compile(r"pay_[0-9A-Za-z_]{1,255}", re.ASCII)
 _REFUND_ID: Final = re.compile(r"ref_[0-9A-Za-z_]{1,255}", re.ASCII)
 _INTENT_ID: Final = re.compile(r"pi_[0-9A-Za-z_]{1,255}", re.ASCII)
 _STRIPE_REFUND_ID: Final = re.compile(r"(re|pyr)_[0-9A-Za-z_]{1,255}", re.ASCII)
+MOST_COUNTED: Final = 100_000
+"""Payments of a status that are counted; a count that has reached it says "so many or more"."""
+_COUNTS: Final = text("""
+SELECT s.status, (
+         SELECT count(*) FROM (
+           SELECT 1 FROM payments p WHERE p.status = s.status AND p.created_at >= :since LIMIT :most
+         ) AS found
+       ) AS payments
+  FROM unnest(CAST(:statuses AS text[])) AS s(status)
+""")
 _NOT_REFUNDED: Final = (*REFUND_RELEASED, RefundStatus.UNKNOWN)
 
 
@@ -141,6 +151,13 @@ async def list_payments(
     if narrowed.metadata:
         wanted = wanted.where(_SEARCHED.op("@>")(cast(narrowed.metadata, JSONB)))
     return await page_of(connection, wanted, payments, narrowed.created, _payment, limit=limit, cursor=cursor)
+
+
+async def count_payments(connection: AsyncConnection, since: datetime) -> dict[PaymentStatus, int]:
+    """How many payments created since then have each status, by its index; counts end at ``MOST_COUNTED``."""
+    given = {"statuses": list(PaymentStatus), "since": since, "most": MOST_COUNTED}
+    rows = await connection.execute(_COUNTS, given)
+    return {PaymentStatus(row.status): row.payments for row in rows}
 
 
 async def list_refunds(

@@ -83,9 +83,10 @@ async def list_replays(
 async def get_replay(connection: AsyncConnection, replay_id: str) -> Replay:
     """Raises NotFoundError."""
     query = text(_LIST.format(where="r.id = :id"))
-    row = (await connection.execute(query, {"id": replay_id, "limit": 1})).first()
+    given = {"id": replay_id, "limit": 1}
+    row = (await connection.execute(query, given)).first() if replay_id.isprintable() else None
     if row is None:
-        raise NotFoundError(f"There is no replay {replay_id!r}.", param="id")
+        raise NotFoundError(f"There is no replay {replay_id[:300]!r}.", param="id")
     return _replay(row)
 
 

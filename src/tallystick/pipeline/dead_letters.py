@@ -6,6 +6,7 @@ says that it shall have no effect, by whom and why.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -72,10 +73,15 @@ SELECT CAST(sum(letters) AS bigint) AS letters, min(oldest_at) AS oldest_at FROM
 """)
 
 _FETCH_OR_POST_AGAIN: Final = text("""
-UPDATE balance_transactions
+WITH chosen AS (
+  SELECT id FROM balance_transactions
+   WHERE id = ANY(CAST(:ids AS text[])) AND status IN ('dead', 'missing') ORDER BY id FOR UPDATE
+)
+UPDATE balance_transactions AS t
    SET status = CASE WHEN body IS NULL THEN 'wanted' ELSE 'fetched' END, attempts = 0, due_at = now(),
        dead_at = NULL
- WHERE id = :id AND status IN ('dead', 'missing') RETURNING id
+  FROM chosen WHERE t.id = chosen.id
+RETURNING t.id
 """)
 _DISCARD: Final = {
     LetterKind.EVENT: text("""
@@ -219,15 +225,19 @@ async def replay_dead_letter(connection: AsyncConnection, letter_id: str, order:
     Raises NotFoundError, and InvalidStateError for one that was discarded.
     """
     letter = _letter(await _find(connection, letter_id))
-    if letter.kind is LetterKind.EVENT:
-        done: Any = await put_back(connection, [letter_id], Selection(statuses=(EventStatus.DEAD,)))
-    else:
-        done = (await connection.execute(_FETCH_OR_POST_AGAIN, {"id": letter_id})).first()
-    if not done:
+    if not await put_letters_back(connection, {letter.kind: [letter_id]}):
         raise _over(letter)
     replay_id = await begin(connection, order, {"dead_letter": letter_id, "kind": letter.kind})
     await end(connection, replay_id, "finished", {"put_back": 1})
     return replay_id
+
+
+async def put_letters_back(connection: AsyncConnection, ids: Mapping[LetterKind, Sequence[str]]) -> list[str]:
+    """Put those back that are dead letters still; returns their ids. Records nothing."""
+    events = list(ids.get(LetterKind.EVENT, ()))
+    movements = {"ids": list(ids.get(LetterKind.BALANCE_TRANSACTION, ()))}
+    done = await put_back(connection, events, Selection(statuses=(EventStatus.DEAD,)))
+    return done + list((await connection.execute(_FETCH_OR_POST_AGAIN, movements)).scalars())
 
 
 async def discard_dead_letter(connection: AsyncConnection, letter_id: str, order: Order) -> None:

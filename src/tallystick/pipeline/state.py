@@ -33,6 +33,14 @@ SELECT now() AS at, count(*) AS pending, min(received_at) AS oldest_at,
   ) AS found
 """)
 
+# The end of the inbox: what arrived lately, as far as it is read.
+_ARRIVALS: Final = text("""
+SELECT status, count(*) AS events FROM (
+  SELECT status, received_at FROM webhook_events ORDER BY seq DESC LIMIT :most
+) AS found
+ WHERE received_at > now() - CAST(:within AS interval) GROUP BY status
+""")
+
 _BALANCE_TRANSACTIONS: Final = text("""
 SELECT count(*) AS waiting, min(seen_at) AS oldest_at FROM (
   SELECT seen_at FROM balance_transactions
@@ -205,7 +213,7 @@ async def read_state(connection: AsyncConnection) -> State:
         retried_events=events.retried,
         events_overdue_since=events.overdue_since,
         unposted_balance_transactions=await _backlog(connection, _BALANCE_TRANSACTIONS),
-        dead_letters=await _dead_letters(connection),
+        dead_letters=await read_dead_letters(connection),
         listings=tuple(ListingState(**row) for row in (await connection.execute(_LISTINGS)).mappings()),
         pending_notices=await _backlog(connection, _NOTICES),
         endpoints=EndpointStates(**(await connection.execute(_ENDPOINTS)).mappings().one()),
@@ -217,12 +225,19 @@ async def read_state(connection: AsyncConnection) -> State:
     )
 
 
+async def read_arrivals(connection: AsyncConnection, within: timedelta) -> dict[str, int]:
+    """What became of the events that arrived within this time, by status; ``MOST_READ`` of them at most."""
+    rows = await connection.execute(_ARRIVALS, {"within": within, "most": MOST_READ})
+    return {row.status: row.events for row in rows}
+
+
 async def _backlog(connection: AsyncConnection, query: Any) -> Backlog:
     row = (await connection.execute(query, {"most": MOST_READ})).one()
     return Backlog(row.waiting, row.oldest_at)
 
 
-async def _dead_letters(connection: AsyncConnection) -> tuple[DeadLetters, ...]:
+async def read_dead_letters(connection: AsyncConnection) -> tuple[DeadLetters, ...]:
+    """How many dead letters there are of each kind and code."""
     rows = await connection.execute(_DEAD, {"most": MOST_READ})
     found = [DeadLetters(row.kind, row.code, row.letters, row.oldest_at) for row in rows]
     in_all = (await connection.execute(_DEAD_IN_ALL)).mappings().one()

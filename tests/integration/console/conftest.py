@@ -71,7 +71,7 @@ class Operator:
 
     async def see(self, path: str, expected: int = 200, /, **params: Any) -> str:
         """A page's HTML; its status must be the expected one."""
-        answer = await self.http.get(path, params=params)
+        answer = await self.http.get(path, params=params or None)
         assert answer.status_code == expected, f"{path}: {answer.status_code}\n{answer.text}"
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         return answer.text
@@ -123,6 +123,17 @@ async def browser(app: App) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(whole, raise_app_exceptions=False, client=(address, 1))
     async with httpx.AsyncClient(transport=transport, base_url=SITE) as http:
         yield http
+
+
+@asynccontextmanager
+async def open_console(databases: Databases, valkey: EmbeddedValkey) -> AsyncIterator[Operator]:
+    """A fresh installation, and somebody who may do everything."""
+    url = await databases.create()
+    async with open_face(url, valkey) as face, browser(face.app) as http:
+        made = Operator(face, http)
+        assert (await made.sign_in()).status_code == 303
+        yield made
+    await databases.drop(url)
 
 
 @pytest.fixture(scope="module")
