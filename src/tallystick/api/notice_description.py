@@ -14,11 +14,18 @@ _REFERENCES = "#/components/schemas/{model}"
 
 
 def notice_operations(schemas: Json) -> Json:
-    """The requests by the notice's type; what they carry is added to ``schemas``."""
+    """The requests by the notice's type; what they carry is added to ``schemas``.
+
+    Raises ValueError for a name that the API's own bodies have: theirs would be replaced.
+    """
+    carried: Json = {}
     for shape in NOTICE_DATA.values():
         schema = TypeAdapter(shape).json_schema(ref_template=_REFERENCES)
-        schemas |= schema.pop("$defs", {})
-        schemas[shape.__name__] = schema
+        carried |= schema.pop("$defs", {})
+        carried[shape.__name__] = schema
+    if taken := sorted(carried.keys() & schemas.keys()):
+        raise ValueError(f"notices have shapes of their own: call {', '.join(taken)} otherwise")
+    schemas |= carried
     return {name: {"post": _operation(name, meaning)} for name, meaning in NOTICES.items()}
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from typing_extensions import TypedDict
 
 
-class PaymentAtStripe(TypedDict):
+class PaymentDataAtStripe(TypedDict):
     """Where to find the payment at Stripe."""
 
     payment_intent: str | None
@@ -41,10 +41,10 @@ class PaymentData(TypedDict):
     cancellation_reason: str | None
     receipt_email: str | None
     livemode: bool
-    stripe: PaymentAtStripe
+    stripe: PaymentDataAtStripe
 
 
-class RefundAtStripe(TypedDict):
+class RefundDataAtStripe(TypedDict):
     """Where to find the refund at Stripe."""
 
     refund: str
@@ -61,10 +61,10 @@ class RefundData(TypedDict):
     reason: str | None
     failure_reason: str | None
     metadata: dict[str, str]
-    stripe: RefundAtStripe
+    stripe: RefundDataAtStripe
 
 
-class DisputeAtStripe(TypedDict):
+class DisputeDataAtStripe(TypedDict):
     """What the dispute is about at Stripe."""
 
     payment_intent: str | None
@@ -87,7 +87,7 @@ class DisputeData(TypedDict):
     charge_refundable: bool
     metadata: dict[str, str]
     livemode: bool
-    stripe: DisputeAtStripe
+    stripe: DisputeDataAtStripe
     created_at: str | None
 
 

@@ -161,7 +161,8 @@ async def settle(
         if unreached or call.action is not Action.UPDATE:  # an update leaves the status as it is
             async with engine.begin() as connection:
                 await (calls.remove if unreached else calls.mark_unknown)(connection, call.key)
-        error.extra["payment_id"] = call.payment_id
+        if not unreached:  # it says that the work is under way
+            error.extra["payment_id"] = call.payment_id
         raise
     return await store_answer(engine, call, answer, claim)
 

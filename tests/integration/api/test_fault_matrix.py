@@ -49,8 +49,10 @@ async def test_a_cell(face: Face, command: str, fault: str, healer: str) -> None
     await scene.prepare()
     await face.fault(**FAULTS[fault], path=scene.command.stripe_path, method="POST")
     lost = await scene.ask()
-    assert_problem(lost, 503, "stripe_unavailable")
+    problem = assert_problem(lost, 503, "stripe_unavailable")
     assert int(lost.headers["retry-after"]) > 0
+    under_way = fault not in NEVER_HEARD
+    assert ("payment_id" in problem or "refund_id" in problem) is under_way, "an id says so"
     if fault in NEVER_HEARD:
         assert scene.payment_id == "" or await scene.open_calls() == 0, "there is nothing to heal"
     else:
