@@ -97,6 +97,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             await asyncio.gather(looking, return_exceptions=True)
         await webhooks.close()
         await stripe.close()
+        await bell.close()
         await redis.aclose()
         await engine.dispose()
 

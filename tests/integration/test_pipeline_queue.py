@@ -19,7 +19,7 @@ from tests.faults.installation import until
 from tallystick.app import App, open_app
 from tallystick.embedded import EmbeddedValkey
 from tallystick.pipeline.queue import EventQueue, QueueUnavailableError, Ring
-from tallystick.settings import load_settings
+from tallystick.settings import Settings, load_settings
 
 WAIT_MS = 2000
 
@@ -60,10 +60,9 @@ def redis_url(
             yield cluster.url
 
 
-@pytest.fixture
-async def app(redis_url: str) -> AsyncIterator[App]:
-    """An app whose streams are its own; without a database."""
-    settings = load_settings(
+def settings_of(redis_url: str) -> Settings:
+    """Streams of their own, and no database."""
+    return load_settings(
         {},
         require=(),
         database_url="postgresql://nobody@localhost/none",
@@ -72,7 +71,11 @@ async def app(redis_url: str) -> AsyncIterator[App]:
         stripe_webhook_secrets="whsec_queue",
         queue_name=f"test:{secrets.token_hex(6)}",
     )
-    async with open_app(settings) as opened:
+
+
+@pytest.fixture
+async def app(redis_url: str) -> AsyncIterator[App]:
+    async with open_app(settings_of(redis_url)) as opened:
         yield opened
 
 
@@ -103,6 +106,21 @@ async def test_every_ring_is_taken_once_by_all_workers_together(app: App) -> Non
     assert await queue.waiting() == 0
     await queue.ack(first + rest)
     assert await queue.reclaim("c", 100, 0) == []
+
+
+async def test_what_waits_is_rung_before_a_process_ends_and_leaves_no_connection(
+    valkey: EmbeddedValkey,
+) -> None:
+    """A ring that came after the connections to Redis are closed would open one that nobody closes."""
+    settings = settings_of(valkey.url())
+    async with open_app(settings) as observer:
+        before = {client["id"] for client in await observer.redis.client_list()}
+        async with open_app(settings) as ending:
+            ending.bell.ring(["evt_last"])
+        ending.bell.ring(["evt_after"])
+        await asyncio.sleep(0)
+        assert await observer.queue.waiting() == 1
+        assert {client["id"] for client in await observer.redis.client_list()} <= before
 
 
 async def test_a_waiting_reader_hears_a_ring_at_once(app: App) -> None:

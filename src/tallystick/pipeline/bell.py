@@ -13,6 +13,9 @@ from tallystick.pipeline.queue import EventQueue, QueueUnavailableError
 _GATHER_S: Final = 0.01
 """What is committed within moments is rung together: one question to Redis, one batch for a worker."""
 
+_LAST_RING_S: Final = 1.0
+"""How long a process that ends waits for Redis to take its last rings."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -24,12 +27,28 @@ class Bell:
         self._waiting: list[str] = []
         self._task: asyncio.Task[None] | None = None
         self._silent = False
+        self._closed = False
 
     def ring(self, events: Sequence[str]) -> None:
-        """Ring for these events soon; returns at once."""
+        """Ring for these events soon; returns at once. Once it is closed, only the sweep of a worker does."""
+        if self._closed:
+            return
         self._waiting.extend(events)
         if self._task is None and self._waiting:
             self._task = asyncio.create_task(self._ring_waiting(), name="bell")
+
+    async def close(self) -> None:
+        """Ring for what waits, if Redis takes it soon, and no more.
+
+        A ring that is under way when the connections to Redis are closed would open one that nobody closes.
+        """
+        self._closed = True
+        if self._task is not None:
+            try:
+                async with asyncio.timeout(_LAST_RING_S):
+                    await self._task
+            except TimeoutError:
+                log.warning("ring_failed", error="TimeoutError", consequence="the sweep will ring")
 
     async def _ring_waiting(self) -> None:
         try:
