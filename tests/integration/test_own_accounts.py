@@ -286,3 +286,62 @@ async def test_a_start_with_a_map_does_not_go_on_without_the_database() -> None:
     async with open_app(load_settings(nowhere)) as app:
         with pytest.raises(DatabaseUnavailableError):
             await check_start(app)
+
+
+REFUNDED = PRO + "refunds = 'revenue:refunds:pro'\n"
+REFUNDS = SALES.replace("= 'sale' AND e.direction = -1", "= 'refund_applied' AND e.direction = 1")
+
+
+async def refunds(engine: AsyncEngine) -> dict[str, int]:
+    async with engine.connect() as connection:
+        return {name: int(amount) for name, amount in await connection.execute(text(REFUNDS))}
+
+
+@pytest.mark.parametrize("how", ["batch", "reversed", "apart"])
+async def test_refunds_follow_their_sales(engine: AsyncEngine, how: str) -> None:
+    """Made through us and elsewhere, in whatever order they are heard of."""
+    await enter(engine, REFUNDED)
+    story, intents = story_of("pro", "basic", "pro")
+    charges = [story.charges[intent["latest_charge"]] for intent in intents]
+    for n, charge in enumerate(charges):
+        story.refund(charge, 100 + n, ours=True)
+        story.refund(charge, 10 + n)
+    road = Road(engine, story)
+    events = story.events[::-1] if how == "reversed" else story.events
+    for batch in [[each] for each in events] if how == "apart" else [events]:
+        await road.deliver(batch)
+    await road.finish()
+    assert await refunds(engine) == {"revenue:refunds": 101 + 11, "revenue:refunds:pro": 100 + 10 + 102 + 12}
+    assert await sales(engine) == {"revenue:payments": 2000, "revenue:plans:pro": 4000}
+    seen = await picture(engine)
+    await again(engine, road, events)
+    assert (await picture(engine))["ledger"] == seen["ledger"]
+    assert await statuses(engine) <= DONE
+    assert (await check(engine)).equal
+
+
+async def test_refunds_of_what_was_sold_before_stay_where_they_were(engine: AsyncEngine) -> None:
+    """Under no map, and under one that said nothing of refunds; what was refunded before as well."""
+    story, intents = story_of("pro", "pro", "pro")
+    charges = [story.charges[intent["latest_charge"]] for intent in intents]
+    road = Road(engine, story)
+
+    def about(intent: Json) -> list[Json]:
+        told = (intent["id"], intent["latest_charge"])
+        return [each for each in story.events if each["data"]["object"]["id"] in told]
+
+    await road.deliver(about(intents[0]))
+    story.refund(charges[0], 100, ours=True)
+    await road.deliver(story.events[-2:])
+    await enter(engine, PRO)
+    await road.deliver(about(intents[1]))
+    await enter(engine, REFUNDED)
+    await road.deliver(about(intents[2]))
+    for n, charge in enumerate(charges):
+        story.refund(charge, 10 + n, ours=True)
+    await road.deliver(story.events)
+    await road.finish()
+    assert await refunds(engine) == {"revenue:refunds": 100 + 10 + 11 + 12}
+    await again(engine, road, story.events)
+    assert await statuses(engine) <= DONE
+    assert (await check(engine)).equal

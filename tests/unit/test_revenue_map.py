@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tallystick.errors import ConfigurationError
+from tallystick.ledger.chart import AccountType, account_type
 from tallystick.ledger.revenue_map import RevenueMap, SaleLine
 
 MAP = """
@@ -38,7 +39,7 @@ price = "price_gift"
     ],
 )
 def test_the_first_rule_that_fits_counts(metadata: dict[str, str], line: SaleLine, account: str) -> None:
-    assert RevenueMap.read(MAP).account(metadata, line) == account
+    assert RevenueMap.read(MAP).rule(metadata, line).account == account
 
 
 def test_lines_on_the_same_account_are_added() -> None:
@@ -51,9 +52,28 @@ def test_lines_on_the_same_account_are_added() -> None:
     assert list(found.items()) == [("revenue:books", 800), ("revenue:payments", 200)]
 
 
+def test_refunds_follow_the_rule_of_their_sale() -> None:
+    refunds = 'product = "prod_book"\nrefunds = "revenue:refunds:books"'
+    made = RevenueMap.read(MAP.replace('product = "prod_book"', refunds))
+    lines = (SaleLine("prod_book", None, 700), SaleLine("prod_x", None, 300))
+    assert made.refund_shares({}, lines) == {"revenue:refunds": 300, "revenue:refunds:books": 700}
+    assert made.refund_shares({"plan": "pro"}, lines) == {"revenue:refunds": 1000}
+    assert (made.maps_refunds, RevenueMap.read(MAP).maps_refunds) == (True, False)
+    assert account_type("revenue:refunds:books") is AccountType.CONTRA_REVENUE
+    assert account_type("revenue:refunds_of_books") is AccountType.REVENUE
+
+
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
+        *(
+            (f"[[revenue]]\naccount = 'revenue:x'\nproduct = 'p'\nrefunds = '{wrong}'", problem)
+            for wrong, problem in (
+                ("revenue:x", "no account for refunds"),
+                ("revenue:refunds:", "not an account name"),
+                ("revenue:refunds_of_x", "no account for refunds"),
+            )
+        ),
         ("[[revenue", "not TOML"),
         ("[revenue]\naccount = 'revenue:x'", r"written as \[\[revenue\]\]"),
         ("[[income]]", "'income' is not known"),

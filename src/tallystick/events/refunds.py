@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tallystick.events.applications import WHOLLY_GOODS, Sale, purpose_of
 from tallystick.events.notice_data import refund_data
+from tallystick.events.revenue import REFUNDS_MAPPED, REFUNDS_UNMAPPED, Shares, refund_shares
 from tallystick.events.spec import (
     NO_EFFECTS,
     BalanceTransactionSeen,
@@ -18,6 +19,7 @@ from tallystick.events.spec import (
 )
 from tallystick.ledger import chart
 from tallystick.ledger.entries import LedgerTransaction, credit, debit, post, reverse, transactions
+from tallystick.money import allocate
 from tallystick.outbox.notices import Notice
 from tallystick.payments.reports import (
     RefundReport,
@@ -56,7 +58,7 @@ def refund_effects(
     ours = our_payment(refund.metadata)
     through_us = our_refund(refund.metadata) is not None
     waiting: tuple[Question, ...] = ()
-    if charge is None and not (ours and through_us):
+    if charge is None and not (ours and through_us and REFUNDS_MAPPED not in facts):
         charge, waiting = _charge_of(refund, facts)
     if charge is not None:
         ours = ours or our_payment(charge.metadata)
@@ -82,15 +84,15 @@ def refund_effects(
         "payment_id": payment_id,
     }
     posted = transactions(_movement(refund, about))
-    if ours is not None:
-        posted += transactions(_application(refund, 0, about))
+    if ours is not None and REFUNDS_MAPPED not in facts:
+        posted += transactions(_application(refund, 0, REFUNDS_UNMAPPED, about))
     elif not waiting and (charge is not None or refund.payment_intent is not None):
-        sale = _sale_behind(refund, charge, facts)
-        tax = _tax_given_back(refund, charge, sale, facts) if isinstance(sale, Sale) else sale
-        if isinstance(tax, Question):
-            effects += Effects(waiting_for=(tax,))
-        elif tax is not None:
-            posted += transactions(_application(refund, tax, about))
+        sale = WHOLLY_GOODS if ours is not None else _sale_behind(refund, charge, facts)
+        made = _applied(refund, charge, sale, facts, about) if isinstance(sale, Sale) else sale
+        if isinstance(made, Question):
+            effects += Effects(waiting_for=(made,))
+        else:
+            posted += transactions(made)
     if refund_status(refund) in REFUND_RELEASED:
         since = moment(refund.created if not_before is None else not_before)
         posted += tuple(reverse(made, occurred_at=moment(heard_at), not_before=since) for made in posted)
@@ -119,6 +121,25 @@ def _sale_behind(refund: Refund, charge: Charge | None, facts: Facts) -> Sale | 
     if isinstance(purpose, Question):
         return purpose
     return WHOLLY_GOODS if purpose.ours is not None else purpose.sale
+
+
+def _applied(
+    refund: Refund, charge: Charge | None, sale: Sale, facts: Facts, about: Mapping[str, Any]
+) -> LedgerTransaction | Question | None:
+    """The refund's application against the sale, or what has to be asked for it."""
+    tax = _tax_given_back(refund, charge, sale, facts)
+    if isinstance(tax, Question):
+        return tax
+    paid_by = refund.payment_intent or (charge and charge.payment_intent) or refund.charge
+    shares = refund_shares(
+        f"refund:{refund.id}:applied",
+        f"charge:{charge.id}:sale" if charge and charge.bank_transfer else f"payment:{paid_by}:sale",
+        facts,
+        at=moment(charge.created if charge is not None else refund.created),
+        metadata={**sale.metadata, **(charge.metadata if charge is not None else {})},
+        lines=sale.lines,
+    )
+    return shares if isinstance(shares, Question) else _application(refund, tax, shares, about)
 
 
 def _tax_given_back(refund: Refund, charge: Charge | None, sale: Sale, facts: Facts) -> int | Question:
@@ -169,12 +190,15 @@ def _movement(refund: Refund, about: Mapping[str, Any]) -> LedgerTransaction | N
     )
 
 
-def _application(refund: Refund, tax: int, about: Mapping[str, Any]) -> LedgerTransaction | None:
+def _application(
+    refund: Refund, tax: int, shares: Shares, about: Mapping[str, Any]
+) -> LedgerTransaction | None:
+    goods = allocate(refund.amount - tax, tuple(shares.values()))
     return post(
         f"refund:{refund.id}:applied",
         "refund_applied",
         [
-            debit(chart.REVENUE_REFUNDS, refund.amount - tax, refund.currency),
+            *(debit(account, part, refund.currency) for account, part in zip(shares, goods, strict=True)),
             debit(chart.TAX_PAYABLE, tax, refund.currency),
             credit(chart.UNAPPLIED, refund.amount, refund.currency),
         ],

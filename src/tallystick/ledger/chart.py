@@ -116,9 +116,8 @@ _ROOT_TYPES: Final = {
     "revenue": AccountType.REVENUE,
     "expenses": AccountType.EXPENSE,
 }
-_CONTRA: Final = frozenset(
-    {"revenue:refunds", "revenue:credit_notes", "revenue:discounts", "revenue:transfers"}
-)
+_CONTRA: Final = ("revenue:refunds", "revenue:credit_notes", "revenue:discounts", "revenue:transfers")
+"""Contra-revenue, with the accounts below each."""
 _NAME: Final = re.compile(r"[a-z]+(:[a-z0-9_]+)+")
 
 
@@ -127,4 +126,5 @@ def account_type(name: str) -> AccountType:
     root = name.partition(":")[0]
     if root not in _ROOT_TYPES or not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not an account name.")
-    return AccountType.CONTRA_REVENUE if name in _CONTRA else _ROOT_TYPES[root]
+    contra = any(f"{name}:".startswith(f"{each}:") for each in _CONTRA)
+    return AccountType.CONTRA_REVENUE if contra else _ROOT_TYPES[root]

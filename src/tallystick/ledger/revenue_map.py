@@ -7,22 +7,24 @@
     [[revenue]]
     account = "revenue:books"
     product = "prod_NWjs8kKbJWmuuc"      # or price = "price_…", of a Checkout Session's lines
+    refunds = "revenue:refunds:books"    # where refunds of such sales go
 
-The first rule that fits counts; a sale that none fits goes to ``revenue:payments``.
+The first rule that fits counts; a sale that none fits goes to ``revenue:payments``. Refunds go to
+``revenue:refunds``, unless the rule of their sale names an account below it.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tallystick.errors import ConfigurationError
-from tallystick.ledger.chart import REVENUE_PAYMENTS, AccountType, account_type
+from tallystick.ledger.chart import REVENUE_PAYMENTS, REVENUE_REFUNDS, AccountType, account_type
 
-_KEYS: Final = frozenset({"account", "metadata", "product", "price"})
+_KEYS: Final = frozenset({"account", "metadata", "product", "price", "refunds"})
 _HEADING: Final = re.compile(r"^[ \t]*\[\[[ \t]*revenue[ \t]*\]\]", re.MULTILINE)
 
 
@@ -43,6 +45,7 @@ class RevenueRule:
     metadata: Mapping[str, str] = field(default_factory=dict)
     product: str | None = None
     price: str | None = None
+    refunds: str = REVENUE_REFUNDS
 
     def fits(self, metadata: Mapping[str, str], line: SaleLine) -> bool:
         """Whether a line of a payment with this metadata is meant."""
@@ -81,20 +84,32 @@ class RevenueMap:
                 raise ConfigurationError(f"The map of accounts, rule {number + 1}{at}: {error}") from None
         return cls(tuple(made))
 
-    def account(self, metadata: Mapping[str, str], line: SaleLine) -> str:
-        """The account of a line."""
-        for rule in self.rules:
-            if rule.fits(metadata, line):
-                return rule.account
-        return REVENUE_PAYMENTS
+    @property
+    def maps_refunds(self) -> bool:
+        """Whether refunds go anywhere but to ``revenue:refunds``."""
+        return any(rule.refunds != REVENUE_REFUNDS for rule in self.rules)
+
+    def rule(self, metadata: Mapping[str, str], line: SaleLine) -> RevenueRule:
+        """The rule of a line."""
+        return next((rule for rule in self.rules if rule.fits(metadata, line)), _UNMAPPED)
 
     def shares(self, metadata: Mapping[str, str], lines: tuple[SaleLine, ...]) -> dict[str, int]:
         """The accounts that a sale goes to, each with its weight; a sale without lines is one."""
-        found: dict[str, int] = {}
-        for line in lines or (SaleLine(),):
-            account = self.account(metadata, line)
-            found[account] = found.get(account, 0) + line.weight
-        return dict(sorted(found.items()))
+        return _weighed((self.rule(metadata, line).account, line) for line in lines or (SaleLine(),))
+
+    def refund_shares(self, metadata: Mapping[str, str], lines: tuple[SaleLine, ...]) -> dict[str, int]:
+        """The accounts that a refund of such a sale goes to, each with its weight."""
+        return _weighed((self.rule(metadata, line).refunds, line) for line in lines or (SaleLine(),))
+
+
+_UNMAPPED: Final = RevenueRule(REVENUE_PAYMENTS)
+
+
+def _weighed(parts: Iterable[tuple[str, SaleLine]]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for account, line in parts:
+        found[account] = found.get(account, 0) + line.weight
+    return dict(sorted(found.items()))
 
 
 def _rule(rule: Mapping[str, Any]) -> RevenueRule:
@@ -104,6 +119,10 @@ def _rule(rule: Mapping[str, Any]) -> RevenueRule:
     account, metadata = str(rule.get("account", "")), rule.get("metadata", {})
     if account_type(account) is not AccountType.REVENUE:
         raise ValueError(f"{account} is no account of revenue, such as revenue:plans:pro.")
+    refunds = str(rule.get("refunds", REVENUE_REFUNDS))
+    if not f"{refunds}:".startswith(f"{REVENUE_REFUNDS}:"):
+        raise ValueError(f"{refunds} is no account for refunds, such as {REVENUE_REFUNDS}:books.")
+    account_type(refunds)
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError('metadata is a table of texts, such as { plan = "pro" }.')
     named = {key: rule.get(key) for key in ("product", "price")}
@@ -112,4 +131,4 @@ def _rule(rule: Mapping[str, Any]) -> RevenueRule:
             raise ValueError(f"{key} is no text.")
     if not metadata and not any(named.values()):
         raise ValueError("it names neither metadata nor a product or price, so that it would fit every sale.")
-    return RevenueRule(account, metadata, named["product"], named["price"])
+    return RevenueRule(account, metadata, named["product"], named["price"], refunds)

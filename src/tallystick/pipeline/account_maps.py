@@ -19,8 +19,16 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from tallystick.events.revenue import REVENUE, UNMAPPED, as_told
-from tallystick.events.spec import Question
+from tallystick.events.revenue import (
+    MAPPED,
+    REFUNDS_MAPPED,
+    REFUNDS_UNMAPPED,
+    REVENUE,
+    UNMAPPED,
+    as_told,
+    sale_of,
+)
+from tallystick.events.spec import Facts, Question
 from tallystick.ledger.revenue_map import RevenueMap
 from tallystick.stripe_gateway.fields import JsonObject
 
@@ -37,6 +45,9 @@ INSERT INTO account_maps (version, body, sha256, since) VALUES (:version, :body,
 """)
 _STANDING: Final = text("""
 SELECT effect_key FROM ledger_transactions WHERE effect_key = ANY(CAST(:keys AS text[]))
+""")
+_DECIDED: Final = text("""
+SELECT question, answer FROM fetched_objects WHERE question = ANY(CAST(:questions AS text[]))
 """)
 _KEEP: Final = text("""
 INSERT INTO fetched_objects (question, answer)
@@ -91,26 +102,62 @@ async def hold_maps(connection: AsyncConnection) -> None:
     await connection.execute(_HOLD, {"lock": _LOCK})
 
 
+def mapped_by(maps: Sequence[AccountMap]) -> list[Question]:
+    """What rules find among the facts, so that they ask: of sales where there is a map, and of refunds."""
+    if not maps:
+        return []
+    return [MAPPED, REFUNDS_MAPPED] if any(each.rules.maps_refunds for each in maps) else [MAPPED]
+
+
 async def decide(
-    connection: AsyncConnection, maps: Sequence[AccountMap], questions: Iterable[Question]
+    connection: AsyncConnection, maps: Sequence[AccountMap], questions: Iterable[Question], facts: Facts
 ) -> dict[Question, JsonObject]:
-    """The accounts of the sales that are asked for and not decided yet; other questions are left alone."""
+    """The accounts of the sales and refunds that are asked for and not decided yet; others are left alone.
+
+    A refund goes by what was decided of its sale, be it among the ``facts`` only.
+    """
     wanted = {question.id: question for question in questions if question.kind == REVENUE}
     if not wanted:
         return {}
-    rows = await connection.execute(_STANDING, {"keys": list(wanted)})
+    refunds = {key: str(sale) for key, question in wanted.items() if (sale := sale_of(question)) is not None}
+    rows = await connection.execute(_STANDING, {"keys": [*wanted, *refunds.values()]})
     standing = set(rows.scalars())
-    return {
+    found: dict[Question, JsonObject] = {
         question: {"map": None, "shares": UNMAPPED} if key in standing else _decided(maps, question)
         for key, question in wanted.items()
+        if key not in refunds
     }
+    sales = {**await _sales_decided(connection, refunds.values()), **facts, **found}
+    for key, sale in refunds.items():
+        of_sale = sales.get(Question(REVENUE, sale))
+        if key in standing or (of_sale is None and sale in standing):
+            of_sale = {"map": None}
+        elif of_sale is None:
+            of_sale = _decided(maps, wanted[key])
+        shares = of_sale.get("refunds", REFUNDS_UNMAPPED)
+        found[wanted[key]] = {"map": of_sale["map"], "shares": shares}
+    return found
+
+
+async def _sales_decided(
+    connection: AsyncConnection, sales: Iterable[str]
+) -> dict[Question, JsonObject | None]:
+    """What is stored of sales, by their keys."""
+    questions = {str(each): each for sale in sales for each in [Question(REVENUE, sale)]}
+    if not questions:
+        return {}
+    rows = await connection.execute(_DECIDED, {"questions": list(questions)})
+    return {questions[row.question]: orjson.loads(row.answer) for row in rows}
 
 
 def _decided(maps: Sequence[AccountMap], question: Question) -> JsonObject:
     assert question.told is not None
     at, metadata, lines = as_told(question.told)
     in_force = next((each for each in reversed(maps) if each.since <= at), maps[0])
-    return {"map": in_force.version, "shares": in_force.rules.shares(metadata, lines)}
+    made = {"map": in_force.version, "shares": in_force.rules.shares(metadata, lines)}
+    if in_force.rules.maps_refunds:
+        made["refunds"] = in_force.rules.refund_shares(metadata, lines)
+    return made
 
 
 async def keep(connection: AsyncConnection, decisions: Iterable[Mapping[Question, JsonObject]]) -> bool:

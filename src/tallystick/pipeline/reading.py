@@ -16,12 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tallystick.events import thin
 from tallystick.events.balance_transactions import balance_transaction_effects
 from tallystick.events.catalog import EVENTS
-from tallystick.events.revenue import MAPPED
 from tallystick.events.spec import NO_EFFECTS, Effects, Event, Facts, Question
 from tallystick.ledger.entries import LedgerTransaction, transactions
 from tallystick.ledger.opening import posted_anew, since_opening
 from tallystick.ledger.openings import superseded_among
-from tallystick.pipeline.account_maps import account_maps, decide
+from tallystick.pipeline.account_maps import account_maps, decide, mapped_by
 from tallystick.pipeline.archives import Row, StoredEvent, with_bodies
 from tallystick.pipeline.lookups import stored_facts
 from tallystick.stripe_gateway.fields import JsonObject, filled
@@ -55,7 +54,7 @@ async def read_events(
     reads: list[Read] = []
     errors: dict[str, Exception] = {}
     maps = await account_maps(connection)
-    facts: dict[Question, JsonObject | None] = {MAPPED: None} if maps else {}
+    facts: dict[Question, JsonObject | None] = dict.fromkeys(mapped_by(maps))
     decided: dict[Question, JsonObject] = {}
     asked: set[Question] = set()
     asked_by: dict[str, tuple[Question, ...]] = {}
@@ -77,7 +76,7 @@ async def read_events(
         if questions:
             asked |= questions
             facts |= await stored_facts(connection, questions)
-            found = await decide(connection, maps, questions - facts.keys())
+            found = await decide(connection, maps, questions - facts.keys(), facts)
             decided |= found
             facts |= found
         unread = [row for row, _ in waiting]
@@ -102,7 +101,7 @@ async def read_balance_transactions(
     read: dict[str, Read] = {}
     errors: dict[str, Exception] = {}
     maps = await account_maps(connection)
-    facts: dict[Question, JsonObject | None] = {MAPPED: None} if maps else {}
+    facts: dict[Question, JsonObject | None] = dict.fromkeys(mapped_by(maps))
     decided: dict[Question, JsonObject] = {}
     asked: set[Question] = set()
     unread = list(rows)
@@ -122,7 +121,7 @@ async def read_balance_transactions(
         if questions:
             asked |= questions
             facts |= await stored_facts(connection, questions)
-            found = await decide(connection, maps, questions - facts.keys())
+            found = await decide(connection, maps, questions - facts.keys(), facts)
             decided |= found
             facts |= found
     opened = await _in_opened_books(connection, list(read.values()), cut_over)
