@@ -111,7 +111,7 @@ def form_of(html: str, action: str) -> Form:
 
 def text_of(html: str) -> str:
     """What a page says, without its tags."""
-    body = html.partition("<main")[2]
+    body = html.partition("<main")[2].replace("<wbr>", "")
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body))
 
 
