@@ -112,8 +112,11 @@ def _described(api: FastAPI) -> Json:
         title=api.title,
         version=api.version,
         summary=api.summary,
+        description=api.description,
         openapi_version=api.openapi_version,
         routes=api.routes,
+        servers=[{"url": "/", "description": "Where this description was read"}],
+        license_info={"name": "Apache License 2.0", "identifier": "Apache-2.0"},
     )
     components = document["components"]
     schemas = components["schemas"]
@@ -128,6 +131,7 @@ def _described(api: FastAPI) -> Json:
     kinds = error_kinds()
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
+            operation.setdefault("security", [])
             codes = sorted(_codes(path, method, operation))
             _complete(operation, codes, kinds)
             if errors.StripeUnavailableError.code in codes:

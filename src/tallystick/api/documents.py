@@ -44,6 +44,11 @@ from tallystick.errors import (
 log = structlog.get_logger(__name__)
 
 _SUMMARY: Final = "Payments on Stripe with a ledger that proves itself."
+_DESCRIPTION: Final = (
+    "JSON over HTTP. Amounts are integers in minor units, currencies ISO 4217 in lower case, times RFC 3339"
+    " in UTC.\n\nSend an API key as `Authorization: Bearer tsk_…`, and an `Idempotency-Key` with every POST."
+    " Every refusal is a problem document (RFC 9457) with a stable `code`."
+)
 
 
 def build_api(app: App) -> FastAPI:
@@ -52,6 +57,7 @@ def build_api(app: App) -> FastAPI:
         title="Tallystick",
         version=__version__,
         summary=_SUMMARY,
+        description=_DESCRIPTION,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         docs_url=None,  # FastAPI's own pages load their scripts from a CDN

@@ -44,6 +44,7 @@ def _operation(name: str, meaning: str) -> Json:
     }
     return {
         "tags": ["webhook endpoints"],
+        "security": [],
         "summary": f"{meaning[0].upper()}{meaning[1:]}",
         "operationId": f"notice_{name.replace('.', '_')}",
         "description": "Sent to your endpoints, signed as Standard Webhooks has it.",
