@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from tallystick.sandbox import bank_accounts, cards, declines
+from tallystick.sandbox import adaptive_pricing, bank_accounts, cards, declines
 from tallystick.sandbox.state import Call
 from tallystick.sandbox.store import Obj
 
@@ -177,6 +177,7 @@ def _put(call: Call, order: Obj, method: Obj, **values: Any) -> Obj:
         "payment_intent": order["id"],
         "payment_method": method["id"],
         **received_by(order),
+        **adaptive_pricing.shown(order),
         "receipt_url": None if failed else f"{call.base_url}/receipts/{ident}",
         **values,
     }

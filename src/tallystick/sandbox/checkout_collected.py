@@ -59,6 +59,8 @@ class Collected:
     email: str | None = None
     shipping_rate: str | None = None
     fields: dict[str, str] | None = None
+    presentment_currency: str | None = None
+    """What the customer pays in, by adaptive pricing; None: what the session is in."""
 
 
 NOTHING: Final = Collected()

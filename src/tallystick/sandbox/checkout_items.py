@@ -139,18 +139,12 @@ def store(
 
 
 def _store(call: Call, line: Line, code: str, tax: int, total: int) -> Obj:
-    adjustable = line.sent.get("adjustable_quantity")
     product = call.store.get("product", line.price["product"])
     return call.store.put(
         {
             "id": call.sandbox.ids.new("li"),
             "object": "item",
-            "adjustable_quantity": adjustable
-            and {
-                "enabled": adjustable["enabled"],
-                "maximum": adjustable.get("maximum", 99),
-                "minimum": adjustable.get("minimum", 0),
-            },
+            "adjustable_quantity": _adjustable(line.sent.get("adjustable_quantity")),
             "amount_discount": line.discount,
             "amount_subtotal": line.subtotal,
             "amount_tax": tax,
@@ -168,3 +162,27 @@ def _store(call: Call, line: Line, code: str, tax: int, total: int) -> Obj:
 def of(call: Call, session: Obj) -> list[Obj]:
     """A session's lines, in the order in which they were sent."""
     return [call.find("item", ident) for ident in call.store.hidden(session)["items"]]
+
+
+def as_line(item: Obj) -> Line:
+    """A stored line as it was read."""
+    return Line({}, item["price"], item["quantity"] or 0, item["amount_subtotal"], item["amount_discount"])
+
+
+def reprice(call: Call, item: Obj, sent: dict[str, Any]) -> None:
+    """Another quantity of an untaxed line, or another range of it."""
+    values: Obj = {}
+    if "quantity" in sent:
+        amount = pricing.amount(call, item["price"], sent["quantity"], item["currency"])
+        values = {"amount_subtotal": amount, "amount_total": amount, "quantity": sent["quantity"]}
+    if "adjustable_quantity" in sent:
+        values["adjustable_quantity"] = _adjustable(sent["adjustable_quantity"])
+    call.store.change(item, **values)
+
+
+def _adjustable(sent: Obj | None) -> Obj | None:
+    return sent and {
+        "enabled": sent["enabled"],
+        "maximum": sent.get("maximum", 99),
+        "minimum": sent.get("minimum", 0),
+    }

@@ -159,12 +159,18 @@ def complete(control: Control) -> Obj:
     """Pay an open Checkout Session with ``payment_method`` (pm_card_visa), as its page does; shows it.
 
     ``email``, ``shipping_rate`` and ``custom_fields`` are what the customer enters; what is not given of the
-    fields is made up. A decline is the answer (402), and leaves what a decline leaves.
+    fields is made up. ``presentment_currency`` is what adaptive pricing shows and takes instead of the
+    session's. A decline is the answer (402), and leaves what a decline leaves.
     """
     call = control.call()
     session = call.find(checkout_completion.KIND)
     body = control.body
-    collected = Collected(body.get("email"), body.get("shipping_rate"), body.get("custom_fields"))
+    collected = Collected(
+        body.get("email"),
+        body.get("shipping_rate"),
+        body.get("custom_fields"),
+        body.get("presentment_currency"),
+    )
     method = control.body.get("payment_method", "pm_card_visa")
     try:
         checkout_payment.pay(call, session, method, collected)

@@ -49,17 +49,18 @@ def _ui_mode(value: Any, name: str) -> str:
     return _UI_MODES[str(sent)]
 
 
-def _url(value: Any, name: str) -> str:
+def url(value: Any, name: str) -> str:
+    """An absolute one."""
     plain: str = text()(value, name)
     if not plain.startswith(("http://", "https://")):
         raise invalid("Not a valid URL", param=name, code="url_invalid")
     return plain
 
 
-_ADJUSTABLE: Final = Params(
+ADJUSTABLE: Final = Params(
     {"enabled": boolean, "maximum": at_least(0), "minimum": at_least(0)}, required=("enabled",)
 )
-_PRICE_DATA: Final = Params(
+PRICE_DATA: Final = Params(
     {
         **price_shape.inline(product_data=product_shape.DATA).fields,
         "recurring": price_shape.DEFAULT_DATA.fields["recurring"],
@@ -69,11 +70,11 @@ _PRICE_DATA: Final = Params(
 )
 _LINE: Final = Params(
     {
-        "adjustable_quantity": _ADJUSTABLE,
+        "adjustable_quantity": ADJUSTABLE,
         "dynamic_tax_rates": unsupported("it knows no places by which a tax rate could be chosen"),
         "metadata": metadata,
         "price": text(),
-        "price_data": _PRICE_DATA,
+        "price_data": PRICE_DATA,
         "quantity": at_least(1),
         "tax_rates": list_of(text()),
         **dict.fromkeys(
@@ -97,7 +98,7 @@ _INTENT_DATA: Final = Params(
         "transfer_group": text(),
     }
 )
-_SUBSCRIPTION_DATA: Final = Params(
+SUBSCRIPTION_DATA: Final = Params(
     {
         "application_fee_percent": unsupported("it keeps no connected accounts' books"),
         "billing_cycle_anchor": integer,
@@ -122,7 +123,7 @@ _SUBSCRIPTION_DATA: Final = Params(
         ),
     }
 )
-_INVOICE_DATA: Final = Params(
+INVOICE_DATA: Final = Params(
     {
         "account_tax_ids": unsupported("its account has no tax ids"),
         "custom_fields": clearable(list_of(Params({"name": text(40), "value": text(140)}))),
@@ -136,12 +137,16 @@ _INVOICE_DATA: Final = Params(
     }
 )
 _TEXT: Final = clearable(Params({"message": text(1200)}, required=("message",)))
+CUSTOM_TEXT: Final = Params(
+    dict.fromkeys(("after_submit", "shipping_address", "submit", "terms_of_service_acceptance"), _TEXT)
+)
 _COLLECTED: Final = Params({"shipping_details": SHIPPING})
 
 
-def _types(value: Any, name: str) -> list[str]:
-    types: list[str] = list_of(one_of("card", *bank_accounts.KINDS))(value, name)
-    return types
+def types(value: Any, name: str) -> list[str]:
+    """Types of payment methods that the page can take."""
+    sent: list[str] = list_of(one_of("card", *bank_accounts.KINDS))(value, name)
+    return sent
 
 
 _METHODS: Final[dict[str, Check]] = {
@@ -150,7 +155,7 @@ _METHODS: Final[dict[str, Check]] = {
     "payment_method_configuration": unsupported("its account has one configuration"),
     "payment_method_data": unsupported("whether to show a method again is its customer's choice"),
     "payment_method_options": methods.OPTIONS,
-    "payment_method_types": _types,
+    "payment_method_types": types,
     "saved_payment_method_options": Params(
         {
             "allow_redisplay_filters": list_of(one_of("always", "limited", "unspecified")),
@@ -159,7 +164,7 @@ _METHODS: Final[dict[str, Check]] = {
         }
     ),
 }
-_ON_THE_PAGE: Final = unsupported("its page does not ask for it")
+ON_THE_PAGE: Final = unsupported("its page does not ask for it")
 
 CREATE: Final = Params(
     {
@@ -173,19 +178,15 @@ CREATE: Final = Params(
             }
         ),
         "allow_promotion_codes": boolean,
-        "automatic_tax": Params({"enabled": boolean, "liability": _ON_THE_PAGE}, required=("enabled",)),
+        "automatic_tax": Params({"enabled": boolean, "liability": ON_THE_PAGE}, required=("enabled",)),
         "billing_address_collection": one_of("auto", "required"),
-        "branding_settings": _ON_THE_PAGE,
-        "cancel_url": _url,
+        "branding_settings": ON_THE_PAGE,
+        "cancel_url": url,
         "client_reference_id": text(200),
         "consent_collection": checkout_collected.CONSENT,
         "currency": currency,
         "custom_fields": checkout_collected.FIELDS,
-        "custom_text": Params(
-            dict.fromkeys(
-                ("after_submit", "shipping_address", "submit", "terms_of_service_acceptance"), _TEXT
-            )
-        ),
+        "custom_text": CUSTOM_TEXT,
         "customer": text(),
         "customer_account": unsupported("its customers are no accounts"),
         "customer_creation": one_of("always", "if_required"),
@@ -194,22 +195,20 @@ CREATE: Final = Params(
         "discounts": list_of(Params({"coupon": text(), "promotion_code": text()})),
         "expires_at": integer,
         "integration_identifier": text(),
-        "invoice_creation": Params(
-            {"enabled": boolean, "invoice_data": _INVOICE_DATA}, required=("enabled",)
-        ),
+        "invoice_creation": Params({"enabled": boolean, "invoice_data": INVOICE_DATA}, required=("enabled",)),
         "line_items": list_of(_LINE),
         "locale": text(10),
         "managed_payments": unsupported("it manages no payments for others"),
         "metadata": metadata,
         "mode": one_of("payment", "setup", "subscription"),
-        "name_collection": _ON_THE_PAGE,
-        "optional_items": _ON_THE_PAGE,
+        "name_collection": ON_THE_PAGE,
+        "optional_items": ON_THE_PAGE,
         "origin_context": one_of("mobile_app", "web"),
         "payment_intent_data": _INTENT_DATA,
-        "permissions": _ON_THE_PAGE,
+        "permissions": ON_THE_PAGE,
         "phone_number_collection": Params({"enabled": boolean}, required=("enabled",)),
         "redirect_on_completion": one_of("always", "if_required", "never"),
-        "return_url": _url,
+        "return_url": url,
         "setup_intent_data": Params(
             {
                 "description": text(),
@@ -222,8 +221,8 @@ CREATE: Final = Params(
         ),
         "shipping_options": checkout_shipping.OPTIONS,
         "submit_type": one_of("auto", "book", "donate", "pay", "subscribe"),
-        "subscription_data": _SUBSCRIPTION_DATA,
-        "success_url": _url,
+        "subscription_data": SUBSCRIPTION_DATA,
+        "success_url": url,
         "tax_id_collection": checkout_collected.TAX_IDS,
         "ui_mode": _ui_mode,
         "wallet_options": Params({"link": Params({"display": one_of("auto", "never")})}),

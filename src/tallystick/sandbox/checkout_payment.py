@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tallystick.sandbox import (
+    adaptive_pricing,
     checkout_collected,
     checkout_completion,
     checkout_items,
@@ -35,6 +36,9 @@ def pay(call: Call, session: Obj, method_id: str | None, collected: Collected = 
     if session["status"] != "open":
         raise refused(f"This Checkout Session has a status of {session['status']}; it cannot be paid.")
     call.store.change(session, **checkout_collected.told(session, collected))
+    presented = adaptive_pricing.presented(call, session, collected.presentment_currency)
+    if presented is not None:
+        call.store.change(session, presentment_details=presented)
     _tell(call, session, collected.email, method_id)
     method = None
     if (
@@ -119,6 +123,7 @@ def _pay(call: Call, session: Obj, method: Obj | None) -> None:
         payment_method=method["id"],
         status="requires_confirmation",
         next_action=None,
+        **adaptive_pricing.shown(session),
     )
     confirmation.confirm(call, intent, confirmation.Attempt(return_url=_return_url(call, session)))
 

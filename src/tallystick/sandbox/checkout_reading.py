@@ -85,8 +85,13 @@ def list_all(call: Call) -> Obj:
 
 def line_items(call: Call) -> Obj:
     """GET /v1/checkout/sessions/{id}/line_items, in the order in which they were sent."""
-    session, params = call.find("checkout.session"), call.params
-    lines = checkout_items.of(call, session)
+    session = call.find("checkout.session")
+    return page_of_lines(call, session, f"/v1/checkout/sessions/{session['id']}/line_items")
+
+
+def page_of_lines(call: Call, seller: Obj, url: str) -> Obj:
+    """A page of the lines of a session or of a Payment Link."""
+    params, lines = call.params, checkout_items.of(call, seller)
     ids = [line["id"] for line in lines]
     for name in ("starting_after", "ending_before"):
         if name in params and params[name] not in ids:
@@ -98,7 +103,6 @@ def line_items(call: Call) -> Obj:
         start = max(start, stop - limit)
     data = lines[start:stop][:limit]
     more = start > 0 if "ending_before" in params else stop - start > limit
-    url = f"/v1/checkout/sessions/{session['id']}/line_items"
     return {"object": "list", "data": data, "has_more": more, "url": url}
 
 

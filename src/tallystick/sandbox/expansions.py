@@ -31,6 +31,7 @@ KIND_BY_PREFIX: Final = {
     "ch": "charge",
     "cus": "customer",
     "pi": "payment_intent",
+    "plink": "payment_link",
     "pm": "payment_method",
     "re": "refund",
     "txn": "balance_transaction",

@@ -7,7 +7,13 @@ from typing import Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from tallystick import money
-from tallystick.sandbox import billing_portal, checkout_page, confirmation, setup_intents
+from tallystick.sandbox import (
+    billing_portal,
+    checkout_page,
+    confirmation,
+    payment_link_opening,
+    setup_intents,
+)
 from tallystick.sandbox.asgi import Receive, Scope, Send, read_body, send_bytes
 from tallystick.sandbox.errors import StripeError, missing
 from tallystick.sandbox.forms import decode
@@ -30,7 +36,7 @@ _FORM: Final = """<p>{amount} with the card ending in {last4}.</p>
 
 
 async def answer(sandbox: Sandbox, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer /c/pay/{Checkout Session}, /3d_secure/{intent} and /receipts/{charge}."""
+    """Answer /b/{Payment Link}, /c/pay/{Checkout Session}, /3d_secure/{intent} and /receipts/{charge}."""
     body = await read_body(receive)
     section, _, ident = scope["path"].strip("/").partition("/")
     host = dict(scope["headers"]).get(b"host", b"127.0.0.1").decode("latin-1")
@@ -43,6 +49,8 @@ async def answer(sandbox: Sandbox, scope: Scope, receive: Receive, send: Send) -
             shown = _receipt(call, ident)
         elif section == "p":
             shown = _page(*billing_portal.page_of(call, ident.removeprefix("session/")))
+        elif section == "b":
+            shown, location = _page("Checkout", ""), payment_link_opening.answer(call, ident)
         elif section == "c":
             title, inside, location = checkout_page.answer(
                 call, ident.removeprefix("pay/"), fields, posted=posted

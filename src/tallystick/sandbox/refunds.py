@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from tallystick import money
 from tallystick.sandbox import (
+    adaptive_pricing,
     balance,
     bank_accounts,
     captures,
@@ -48,6 +49,7 @@ def _new(call: Call, charge: Obj, amount: int, params: dict[str, Any], **values:
         "source_transfer_reversal": None,
         "status": "succeeded",
         "transfer_reversal": None,
+        **adaptive_pricing.shown(charge, amount),
         **values,
     }
     return refund

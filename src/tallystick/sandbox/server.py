@@ -7,12 +7,20 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tallystick.sandbox import billing_portal, checkout_page, control, families, invoice_page, pages
+from tallystick.sandbox import (
+    billing_portal,
+    checkout_page,
+    control,
+    families,
+    invoice_page,
+    pages,
+    payment_links,
+)
 from tallystick.sandbox.asgi import CUT, Receive, Scope, Send
 from tallystick.sandbox.config import SandboxConfig
 from tallystick.sandbox.http import Api
@@ -20,6 +28,9 @@ from tallystick.sandbox.routing import Router
 from tallystick.sandbox.state import Sandbox
 
 __all__ = ["Application", "RunningSandbox", "SandboxConfig", "create_app", "running_sandbox", "serve"]
+
+
+_PAGES: Final = ("/3d_secure/", "/receipts/", checkout_page.PATH, billing_portal.PATH, payment_links.PATH)
 
 
 class Application:
@@ -37,7 +48,7 @@ class Application:
                 await control.answer(self.sandbox, scope, receive, send)
             elif path.startswith(invoice_page.PATHS):
                 await invoice_page.answer(self.sandbox, scope, receive, send)
-            elif path.startswith(("/3d_secure/", "/receipts/", checkout_page.PATH, billing_portal.PATH)):
+            elif path.startswith(_PAGES):
                 await pages.answer(self.sandbox, scope, receive, send)
             else:
                 await self._api(scope, receive, send)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tallystick.sandbox import balance
+from tallystick.sandbox.control_call import Control, Controls
 from tallystick.sandbox.errors import refused
 from tallystick.sandbox.lists import page
 from tallystick.sandbox.numbers import at_least
@@ -64,6 +65,18 @@ def arrive(call: Call, ident: str) -> None:
     call.emit("topup.succeeded", topup, previous)
 
 
+def reverse(control: Control) -> Obj:
+    """Have the bank take a top-up back that had succeeded; shows it."""
+    call = control.call()
+    topup = call.find("topup")
+    if topup["status"] != "succeeded":
+        raise refused(f"This top-up has a status of {topup['status']}; only a succeeded one can be reversed.")
+    balance.book(call, "topup_reversal", topup, amount=-topup["amount"], at_once=True)
+    previous = call.store.change(topup, status="reversed")
+    call.emit("topup.reversed", topup, previous)
+    return topup
+
+
 def cancel(call: Call) -> Obj:
     """POST /v1/topups/{id}/cancel: only while it is pending."""
     topup = call.find("topup")
@@ -98,6 +111,7 @@ def list_all(call: Call) -> Obj:
     )
 
 
+CONTROLS: Final[Controls] = {("POST", "topups", "{}", "reverse"): reverse}
 ACTIONS: Final = {ARRIVE: arrive}
 SETTLES: Final = {ARRIVE}
 
