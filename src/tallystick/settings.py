@@ -182,6 +182,36 @@ class Settings(BaseModel):
         description="Types of notices that are sent by e-mail, or patterns, comma-separated",
     )
 
+    alert_webhook_url: SecretStr = Field(
+        SecretStr(""),
+        description='Where alerts are posted as {"text": …}, as Slack, Mattermost and others take them',
+    )
+    alert_email: bool = Field(False, description="Send alerts to TALLYSTICK_EMAIL_TO as well")
+    alert_interval_s: float = Field(60.0, gt=0, description="Pause between two looks for what is wrong")
+    alert_repeat_s: float = Field(
+        14_400.0, gt=0, description="An alert that goes on is told again after this time"
+    )
+    alert_inbox_lag_s: float = Field(60.0, gt=0, description="Alert: events are overdue for longer")
+    alert_event_age_s: float = Field(
+        21_600.0, gt=0, description="Alert: an event or balance transaction has waited for longer"
+    )
+    alert_dead_letters: int = Field(1, ge=1, description="Alert: there are so many dead letters")
+    alert_dead_letter_age_s: float = Field(259_200.0, gt=0, description="Alert: a dead letter is older")
+    alert_audit_age_s: float = Field(86_400.0, gt=0, description="Alert: the last gap audit is older")
+    alert_settlement_age_s: float = Field(
+        900.0, gt=0, description="Alert: the last look at balance transactions is older"
+    )
+    alert_call_age_s: float = Field(
+        3600.0, gt=0, description="Alert: a change at Stripe has had no outcome for longer"
+    )
+    alert_seal_lag_s: float = Field(300.0, gt=0, description="Alert: the ledger is not sealed for longer")
+    alert_unapplied_s: float = Field(
+        86_400.0, gt=0, description="Alert: money has been unapplied for so long without a break"
+    )
+    alert_notice_age_s: float = Field(
+        3600.0, gt=0, description="Alert: a notice has waited, or an endpoint has failed, for longer"
+    )
+
     metrics_public: bool = Field(
         False, description="Answer GET /metrics without an API key: where only Prometheus can reach it"
     )

@@ -21,6 +21,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from tallystick.alerting.evaluation import Alerting
 from tallystick.app import App
 from tallystick.db.session import database_is_away
 from tallystick.idempotency import reap
@@ -94,6 +95,7 @@ class Worker:
         self._audit = GapAudit(app.engine, app.stripe, app.inbox, app.settings)
         self._deliveries = Deliveries(app.engine, app.webhooks, app.settings)
         self._sealable = seals.Horizon(0, 0, 0, 0)
+        self._alerting = Alerting(app.engine, app.settings)
         self._hand = Hand(room=app.settings.batch_size, pace_s=_PACE_S)
 
     def stop(self) -> None:
@@ -116,6 +118,7 @@ class Worker:
                     ("reclaim", self._reclaim),
                     ("complete", self._complete),
                     ("reap", self._reap),
+                    ("alert", self._alert),
                     ("deliver", self._deliveries.step),
                 ):
                     taking.create_task(self._loops.repeat(name, step), name=name)
@@ -136,6 +139,7 @@ class Worker:
             await self._hand.close()
             await asyncio.gather(*working)
         await self._deliveries.close()
+        await self._alerting.close()
         await self._asking.close()
         with suppress(QueueUnavailableError):
             await self._app.queue.leave(self._consumer)
@@ -253,6 +257,10 @@ class Worker:
         if lag > _SEAL_LAG:
             log.error("ledger_not_sealed", lag_s=round(lag.total_seconds()))
         await self._loops.pause(self._app.settings.seal_interval_s)
+
+    async def _alert(self) -> None:
+        await self._alerting.step()
+        await self._loops.pause(self._app.settings.alert_interval_s)
 
     async def _list_payouts(self) -> None:
         """What went out with a payout, once Stripe says so."""

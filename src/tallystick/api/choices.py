@@ -29,4 +29,6 @@ SchemaState = TypeAliasType("SchemaState", Literal["current", "outdated", "unkno
 ReadinessStatus = TypeAliasType("ReadinessStatus", Literal["ready", "degraded", "unavailable"])
 EndpointStatus = TypeAliasType("EndpointStatus", Literal["enabled", "disabled"])
 DisabledReason = TypeAliasType("DisabledReason", Literal["by_hand", "failing", "gone"])
+AlertStatus = TypeAliasType("AlertStatus", Literal["firing", "resolved"])
+AlertSeverity = TypeAliasType("AlertSeverity", Literal["warning", "critical"])
 DeliveryStatus = TypeAliasType("DeliveryStatus", Literal["pending", "delivered", "failed"])

@@ -32,6 +32,7 @@ _TAGS: Final = {
     "journal entries": "Correct the ledger by hand, above a set amount with a second person's approval.",
     "events": "What Stripe sent, and what it did.",
     "dead letters": "What failed for good.",
+    "alerts": "What is wrong, without a Prometheus to say so.",
     "API keys": "Who may call, and how often.",
     "webhook endpoints": "Tell your own systems what became true.",
     "health": "For whatever runs the process.",

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from tallystick import __version__
+from tallystick.api.alerts import alert_routes
 from tallystick.api.api_keys import api_key_routes
 from tallystick.api.auth import Gate
 from tallystick.api.customers import customer_routes
@@ -74,6 +75,7 @@ def build_api(app: App) -> FastAPI:
         ledger_export_routes(app, gate),
         event_routes(app, gate),
         dead_letter_routes(app, gate),
+        alert_routes(app, gate),
         api_key_routes(app, gate),
         webhook_endpoint_routes(app, gate),
         webhook_delivery_routes(app, gate),

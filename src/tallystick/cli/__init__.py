@@ -26,7 +26,16 @@ _COMMANDS: Final = (
     "erase",
 )
 """Each is a function of that name in the module of that name."""
-_GROUPS: Final = ("keys", "secrets", "events", "dead-letters", "webhook-endpoints", "ledger", "journal")
+_GROUPS: Final = (
+    "keys",
+    "secrets",
+    "events",
+    "dead-letters",
+    "alerts",
+    "webhook-endpoints",
+    "ledger",
+    "journal",
+)
 """Each is a Typer ``app`` in the module of that name."""
 
 

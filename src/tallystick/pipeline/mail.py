@@ -43,7 +43,7 @@ UPDATE notice_endpoints SET status = 'deleted', updated_at = now()
 
 @dataclass(frozen=True, slots=True)
 class Mailer:
-    """Sends notices by e-mail; made by ``open_mailer``."""
+    """Sends notices and alerts by e-mail; made by ``open_mailer``."""
 
     host: str
     port: int
@@ -57,11 +57,17 @@ class Mailer:
 
     async def send(self, message_id: str, notice_type: str, body: str) -> Reply:
         """One attempt to send a notice, whose payload is ``body``; every outcome is a Reply."""
+        subject = f"{notice_type}: {NOTICES.get(notice_type, 'a notice')}"
+        content = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2).decode() + "\n"
+        return await self.send_text(message_id, subject, content)
+
+    async def send_text(self, message_id: str, subject: str, content: str) -> Reply:
+        """One attempt to send a plain text; every outcome is a Reply."""
         at, begun = datetime.now(UTC), time.perf_counter()
         code, error = None, None
         try:
             await aiosmtplib.send(
-                self._message(message_id, notice_type, body, at),
+                self._message(message_id, subject, content, at),
                 hostname=self.host,
                 port=self.port,
                 username=self.username,
@@ -81,15 +87,15 @@ class Mailer:
         duration_ms = round((time.perf_counter() - begun) * 1000)
         return Reply(attempted_at=at, duration_ms=duration_ms, error_code=code, error=error)
 
-    def _message(self, message_id: str, notice_type: str, body: str, at: datetime) -> EmailMessage:
+    def _message(self, message_id: str, subject: str, content: str, at: datetime) -> EmailMessage:
         message = EmailMessage()
         message["From"] = self.sender
         message["To"] = ", ".join(self.recipients)
-        message["Subject"] = f"{notice_type}: {NOTICES.get(notice_type, 'a notice')}"
+        message["Subject"] = subject
         message["Date"] = format_datetime(at)
         message["Message-ID"] = f"<{message_id}@tallystick>"  # the same in every attempt
         message["Auto-Submitted"] = "auto-generated"
-        message.set_content(orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2).decode() + "\n")
+        message.set_content(content)
         return message
 
 

@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 
 DAILY: Final = "balance_transactions:days"
 """The list that reaches back the farthest."""
+LATEST: Final = "balance_transactions:minutes"
+"""The list of the last minutes, which every pull reads."""
 _LATEST: Final = timedelta(minutes=10)
 _BATCH: Final = 200
 _FETCHES_AT_ONCE: Final = 8
@@ -92,7 +94,7 @@ def _listings(settings: Settings) -> tuple[Listing, ...]:
         Listing(DAILY, every=timedelta(days=1), reach=days, first=days),
         Listing("balance_transactions:hours", every=timedelta(hours=1), reach=hours, first=hours),
         # a little less than the interval, so that the pulls of one worker do not drift past it
-        Listing("balance_transactions:minutes", every=0.9 * every, reach=_LATEST, first=_LATEST),
+        Listing(LATEST, every=0.9 * every, reach=_LATEST, first=_LATEST),
     )
 
 

@@ -75,7 +75,7 @@ SELECT (SELECT count(*) FROM webhook_events WHERE status = 'dead') AS event,
 """)
 
 _LISTINGS: Final = text("""
-SELECT name, through AS read_through, found_in_all,
+SELECT name, through AS read_through, found AS found_last, found_in_all,
        CASE WHEN isfinite(finished_at) THEN finished_at END AS finished_at
   FROM stripe_listings ORDER BY name
 """)
@@ -146,11 +146,13 @@ class DeadLetters:
 
 @dataclass(frozen=True, slots=True)
 class ListingState:
-    """How far one of Stripe's lists is read, when that last came to an end, and the rows it alone brought."""
+    """How far one of Stripe's lists is read, when that last came to an end, and the rows it alone brought:
+    in the present window, or else the last, and in all."""
 
     name: str
     read_through: datetime | None
     finished_at: datetime | None
+    found_last: int
     found_in_all: int
 
 

@@ -250,3 +250,28 @@ async def test_a_worker_listens_only_where_it_is_told_to(face: Face) -> None:
         assert (await http.get(url.removesuffix("/metrics"))).status_code == 404
     versions = [dict(labels) for name, labels in parsed(told) if name == "tallystick_build_info"]
     assert [each["role"] for each in versions] == ["worker"]
+
+
+async def test_alerts_are_listed_to_who_may_read_metrics(face: Face) -> None:
+    async with face.app.engine.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO alerts (name, about, severity, summary, value, fired_at, resolved_at) VALUES"
+                " ('TallystickSuspense', 'usd', 'warning', '1.00 USD in suspense', 100, now(), NULL),"
+                " ('TallystickSealLag', '', 'warning', 'x', 301, now() - interval '1 hour', now()),"
+                " ('TallystickInboxLag', '', 'critical', 'not yet', 61, NULL, NULL)"
+            )
+        )
+    key = {"Authorization": f"Bearer {await face.key('metrics:read')}"}
+    answer = (await face.http.get("/alerts", headers=key)).json()
+    assert [each["name"] for each in answer["data"]] == ["TallystickSuspense", "TallystickSealLag"]
+    first, second = answer["data"]
+    assert (first["about"], first["status"], first["value"]) == ("usd", "firing", 100)
+    assert (second["about"], second["status"]) == (None, "resolved")
+    only = (await face.http.get("/alerts", params={"status": "firing"}, headers=key)).json()
+    assert only["data"] == [first]
+    assert_problem(
+        await face.http.get("/alerts", params={"cursor": "x"}, headers=key), 400, "invalid_request"
+    )
+    other = {"Authorization": f"Bearer {await face.key('ledger:read')}"}
+    assert_problem(await face.http.get("/alerts", headers=other), 403, "insufficient_scope")

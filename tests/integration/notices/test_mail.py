@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import Message
 from email.policy import default
@@ -14,6 +15,8 @@ import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from tests.integration.notices.conftest import open_post
 
+from tallystick.alerting.record import Alert
+from tallystick.alerting.telling import Teller
 from tallystick.embedded import EmbeddedValkey
 from tallystick.errors import ConfigurationError
 from tallystick.outbox.signing import notice_id
@@ -123,3 +126,22 @@ def test_settings_that_cannot_be_used(wrong: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError):
         open_mailer(load_settings({}, require=(), **{**right, **wrong}))
     assert open_mailer(load_settings({}, require=())) is None
+
+
+async def test_alerts_are_mailed_in_words(server: Server) -> None:
+    settings = load_settings(
+        {}, require=(), smtp_url=server.url, email_from="books@example.com", email_to="ops@example.com",
+        alert_email=True,
+    )  # fmt: skip
+    at = datetime(2026, 11, 24, 8, tzinfo=UTC)
+    alert = Alert(7, "TallystickSuspense", "usd", "warning", "-2.50 USD in suspense", -250, at, None)
+    teller = Teller(settings)
+    server.mailbox.refusals = 1
+    assert not await teller.tell(alert)
+    assert await teller.tell(alert)
+    await teller.close()
+    (found,) = server.mailbox.mails
+    assert found["Subject"] == "FIRING: TallystickSuspense (usd)"
+    told = found.get_content()  # type: ignore[attr-defined]
+    assert told.startswith("[warning] FIRING: TallystickSuspense (usd): -2.50 USD in suspense.")
+    assert "docs/alerts.md#tallysticksuspense" in told

@@ -13,12 +13,13 @@ from sqlalchemy import Connection, MetaData, event
 
 from tallystick.db.audit_guards import AUDIT_GUARDS
 from tallystick.db.ledger_guards import LEDGER_GUARDS
-from tallystick.db.tables import inbox, ledger, notices, operators, requests
+from tallystick.db.tables import alerts, inbox, ledger, notices, operators, requests
 from tallystick.db.tables.columns import Xid8, metadata
 from tallystick.db.tables.payments import customers, disputes, payment_methods, payments, refunds
 
 __all__ = [
     "Xid8",
+    "alerts",
     "customers",
     "disputes",
     "inbox",
