@@ -9,6 +9,7 @@ Source of the table: Stripe, "Supported currencies" (zero-decimal, three-decimal
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
@@ -44,6 +45,10 @@ class Currency:
     minimum: int = 1
     maximum: int = MAX_CHARGE
 
+
+_TYPED: Final = re.compile(
+    r"(?P<whole>[0-9]{1,18}|[0-9]{1,3}(,[0-9]{3}){1,5})(\.(?P<part>[0-9]{1,18}))?", re.ASCII
+)
 
 _TWO_DECIMAL = """
 aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bmd bnd bob brl bsd bwp byn bzd cad cdf chf
@@ -144,6 +149,22 @@ def plain_decimal(amount: int, code: str) -> str:
         return str(amount)
     whole, part = divmod(abs(amount), 10**exponent)
     return f"{'-' if amount < 0 else ''}{whole}.{part:0{exponent}d}"
+
+
+def minor_units(text: str, code: str) -> int:
+    """``("1,234.5", "usd")`` as ``123450``: what ``decimal_text`` writes, and what people type of it.
+
+    Digits with a point before the decimals, with or without commas between thousands; a sign is none of an
+    amount's. Raises UnknownCurrencyError, and ValueError with a sentence for whoever typed it.
+    """
+    exponent = currency(code).exponent
+    found = _TYPED.fullmatch(text.strip())
+    if found is None:
+        raise ValueError("Write an amount such as 1234.50, with a point before the decimals.")
+    whole, part = found["whole"].replace(",", ""), found["part"] or ""
+    if len(part) > exponent:
+        raise ValueError(f"{code.upper()} has {exponent or 'no'} decimals.")
+    return int(whole + part.ljust(exponent, "0"))
 
 
 def round_minor(value: Decimal) -> int:

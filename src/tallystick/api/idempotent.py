@@ -71,20 +71,22 @@ class Once:
         *,
         status: int,
         explain: Explain = lambda _error: {},
+        key: str | None = None,
     ) -> Response:
         """The answer to a POST: ``show`` of what ``work`` returns.
 
         ``work`` gets the claim, to start in its first transaction; it may finish it in its last, which saves
         a commit. Kept under the key are successes and decisions (4xx) that come after the claim was started.
         After a 5xx the key is free at once, and a retry goes on with the same resource. ``explain`` adds to
-        a problem document. Raises what ``work`` raises when it is not kept.
+        a problem document; ``key`` is that of a form, which sends no header. Raises what ``work`` raises when
+        it is not kept.
         """
 
         def shown(result: Result) -> StoredAnswer:
             return StoredAnswer(status, show(result).model_dump_json().encode())
 
         job = _Job(work, shown, explain, request_id(request))
-        keyed = _keyed(request, body)
+        keyed = _keyed(request, body, key)
         if keyed is None:
             return _response(
                 await self._do(job, Claim(api_key_id=api_key(request).id, door=self._door, show=shown))
@@ -148,8 +150,8 @@ class Once:
             log.warning("idempotency_key_not_released", error=type(error).__name__)
 
 
-def _keyed(request: Request, body: BaseModel) -> KeyedRequest | None:
-    keys = request.headers.getlist("idempotency-key")
+def _keyed(request: Request, body: BaseModel, key: str | None) -> KeyedRequest | None:
+    keys = [key] if key is not None else request.headers.getlist("idempotency-key")
     if not keys:
         return None
     if len(keys) > 1:

@@ -42,19 +42,20 @@ Act = Callable[[AsyncConnection], Awaitable[tuple[JournalEntry, Posted]]]
 def journal_entry_routes(app: App, gate: Gate) -> APIRouter:
     """The routes, over an App."""
     router = guarded_router(gate, "journal entries")
-    acts = _Acts(app)
+    acts = Acts(app)
     _add_reading(router, app)
     _add_writing(router, acts)
     _add_deciding(router, acts)
     return router
 
 
-def _person(request: Request) -> Person:
+def person_of(request: Request) -> Person:
+    """Who asks."""
     key = api_key(request)
     return Person(key.name, key.id)
 
 
-class _Acts:
+class Acts:
     """What is done to entries: in one transaction, once under an idempotency key."""
 
     def __init__(self, app: App) -> None:
@@ -64,9 +65,15 @@ class _Acts:
         self._once = Once(app)
 
     async def answer(
-        self, request: Request, body: BaseModel, act: Callable[[str], Act], *, entry_id: str | None = None
+        self,
+        request: Request,
+        body: BaseModel,
+        act: Callable[[str], Act],
+        *,
+        entry_id: str | None = None,
+        key: str | None = None,
     ) -> Response:
-        """``act(entry id)`` is done; without ``entry_id``, to a new entry."""
+        """``act(entry id)`` is done; without ``entry_id``, to a new entry. ``key``: see ``Once.answer``."""
 
         async def work(claim: Claim) -> JournalEntry:
             named = entry_id or claim.resource_id or new_id("jrn")
@@ -78,7 +85,7 @@ class _Acts:
             return entry
 
         status = 200 if entry_id else 201
-        return await self._once.answer(request, body, work, bodies.JournalEntry.of, status=status)
+        return await self._once.answer(request, body, work, bodies.JournalEntry.of, status=status, key=key)
 
 
 def _add_reading(router: APIRouter, app: App) -> None:
@@ -102,7 +109,7 @@ def _add_reading(router: APIRouter, app: App) -> None:
             return json_answer(bodies.JournalEntry.of(await corrections.get_entry(connection, id)))
 
 
-def _add_writing(router: APIRouter, acts: _Acts) -> None:
+def _add_writing(router: APIRouter, acts: Acts) -> None:
     @router.post(
         "/journal-entries",
         status_code=201,
@@ -113,7 +120,7 @@ def _add_writing(router: APIRouter, acts: _Acts) -> None:
     )
     async def create_journal_entry(request: Request, body: bodies.CreateJournalEntry) -> Response:
         """Correct the ledger by adding to it. Above the set amount it waits for a second person."""
-        person = _person(request)
+        person = person_of(request)
         return await acts.answer(
             request,
             body,
@@ -132,7 +139,7 @@ def _add_writing(router: APIRouter, acts: _Acts) -> None:
     )
     async def reverse_journal_entry(request: Request, id: str, body: bodies.ReverseJournalEntry) -> Response:  # noqa: A002
         """Take a posted entry back by its mirror: an entry of its own, approved like any other."""
-        person = _person(request)
+        person = person_of(request)
         return await acts.answer(
             request,
             body,
@@ -151,7 +158,7 @@ def _add_writing(router: APIRouter, acts: _Acts) -> None:
         )
 
 
-def _add_deciding(router: APIRouter, acts: _Acts) -> None:
+def _add_deciding(router: APIRouter, acts: Acts) -> None:
     @router.post("/journal-entries/{id}/approve", response_model=bodies.JournalEntry, openapi_extra=_DECIDES)
     async def approve_journal_entry(
         request: Request,
@@ -159,7 +166,7 @@ def _add_deciding(router: APIRouter, acts: _Acts) -> None:
         body: bodies.ApproveJournalEntry | None = None,
     ) -> Response:
         """Approve an entry that another person wrote, which posts it."""
-        given, person = body or bodies.ApproveJournalEntry(), _person(request)
+        given, person = body or bodies.ApproveJournalEntry(), person_of(request)
         return await acts.answer(
             request,
             given,
@@ -176,7 +183,7 @@ def _add_deciding(router: APIRouter, acts: _Acts) -> None:
     )
     async def reject_journal_entry(request: Request, id: str, body: Why) -> Response:  # noqa: A002
         """Decide that an entry is not posted; its author may, too."""
-        person = _person(request)
+        person = person_of(request)
 
         async def reject(connection: AsyncConnection) -> tuple[JournalEntry, Posted]:
             return await corrections.reject(connection, id, person, body.reason), NOTHING_POSTED

@@ -26,7 +26,8 @@ from tallystick.pipeline.belonging import Belonging, among
 from tallystick.pipeline.payout_contents import read_contents
 
 _READS: Final = needs(Scope.LEDGER_READ)
-_MOST_CURRENCIES: Final = 1000
+MOST_CURRENCIES: Final = 1000
+"""Of one account; there are fewer in the world."""
 
 Currency = Annotated[CurrencyCode, Query(description="ISO 4217, lower-case")]
 At = Annotated[Moment | None, Query(description="An instant: what stood there then, that instant included")]
@@ -63,11 +64,11 @@ def _add_accounts(router: APIRouter, app: App) -> None:
     @router.get("/ledger/accounts/{name}", response_model=bodies.LedgerAccount, openapi_extra=_READS)
     async def get_ledger_account(name: str, at: At = None) -> Response:
         """What stands on an account, such as `assets:stripe:balance`, in each of its currencies."""
-        narrowed = AccountFilter(name=_account(name))
+        narrowed = AccountFilter(name=account_name(name))
         async with snapshot(app.engine) as connection:
-            page = await page_of_accounts(connection, narrowed, at=at, limit=_MOST_CURRENCIES)
+            page = await page_of_accounts(connection, narrowed, at=at, limit=MOST_CURRENCIES)
         if not page.items:
-            raise _no_account(name)
+            raise no_account(name)
         return json_answer(bodies.LedgerAccount.of(page.items, at))
 
     @router.get("/ledger/accounts/{name}/statement", response_model=bodies.Statement, openapi_extra=_READS)
@@ -84,7 +85,7 @@ def _add_accounts(router: APIRouter, app: App) -> None:
         _check_period(from_, to)
         async with snapshot(app.engine) as connection:
             page = await read_statement(
-                connection, _account(name), currency, since=from_, until=to, limit=limit, cursor=cursor
+                connection, account_name(name), currency, since=from_, until=to, limit=limit, cursor=cursor
             )
         return json_answer(bodies.Statement.of(page))
 
@@ -178,12 +179,13 @@ def _check_period(since: datetime | None, until: datetime | None) -> None:
         raise InvalidRequestError("The period ends before it begins.", param="to")
 
 
-def _account(name: str) -> str:
+def account_name(name: str) -> str:
     """The name itself; raises NotFoundError for what cannot be one."""
     if "\0" in name:
-        raise _no_account(name)
+        raise no_account(name)
     return name
 
 
-def _no_account(name: str) -> NotFoundError:
+def no_account(name: str) -> NotFoundError:
+    """What is said of an account that is not there."""
     return NotFoundError(f"There is no account {name!r}.", param="account")

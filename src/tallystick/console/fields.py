@@ -18,7 +18,7 @@ Cursor = Annotated[str | None, Field(max_length=600)]
 Reason = Words
 
 
-def _in_utc(value: Any) -> Any:
+def in_utc(value: Any) -> Any:
     """What ``<input type=datetime-local>`` sends has no offset: on our pages it is UTC."""
     if not isinstance(value, str):
         return value
@@ -29,5 +29,5 @@ def _in_utc(value: Any) -> Any:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
-Time = Annotated[Moment, BeforeValidator(_in_utc), PlainSerializer(for_input)]
+Time = Annotated[Moment, BeforeValidator(in_utc), PlainSerializer(for_input)]
 """A moment in UTC, as ``2026-11-24T08:30``."""

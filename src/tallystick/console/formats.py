@@ -20,6 +20,8 @@ _PAGES: Final = tuple(
         ("evt", "events/{}"),
         ("rpl", "replays/{}"),
         ("txn", "ledger/transactions/balance_transaction:{}"),
+        ("po", "ledger/payouts/{}"),
+        ("jrn", "journal-entries/{}"),
     )
 )
 """Which page tells of an object, by the form of its id."""
@@ -27,12 +29,14 @@ _PAGES: Final = tuple(
 _SPANS: Final = ((86_400 * 365, "y"), (86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 _TONES: Final = {
-    **dict.fromkeys(("succeeded", "processed", "delivered", "won", "there", "enabled", "done"), "good"),
-    **dict.fromkeys(("dead", "failed", "lost", "differs", "disabled"), "bad"),
+    **dict.fromkeys(
+        ("succeeded", "processed", "delivered", "won", "there", "enabled", "done", "posted"), "good"
+    ),
+    **dict.fromkeys(("dead", "failed", "lost", "differs", "disabled", "returned"), "bad"),
     **dict.fromkeys(
         (
-            "pending", "processing", "requires_action", "requires_confirmation", "requires_payment_method",
-            "requires_capture", "needs_response", "under_review", "warning_needs_response", "new", "changes",
+            "pending", "pending_approval", "processing", "requires_action", "requires_confirmation",
+            "requires_payment_method", "requires_capture", "needs_response", "under_review", "warning_needs_response", "new", "changes",
         ),
         "wait",
     ),
@@ -47,6 +51,16 @@ def amount(minor_units: int, currency: str) -> str:
 def utc(moment: datetime) -> str:
     """To the second, as a person compares it with a log."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def day(moment: datetime) -> str:
+    """The day in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d}"
+
+
+def clock(moment: datetime) -> str:
+    """The time of that day."""
+    return f"{moment.astimezone(UTC):%H:%M:%S}"
 
 
 def iso(moment: datetime) -> str:

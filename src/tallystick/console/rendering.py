@@ -25,6 +25,9 @@ HEADERS: Final = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+_FILTERS: Final = (
+    "amount", "day", "clock", "for_input", "utc", "iso", "ago", "age", "words", "tone", "page_of", "pretty",
+)  # fmt: skip
 _MEDIA_TYPES: Final = {
     "console.css": "text/css",
     "console.js": "text/javascript",
@@ -49,7 +52,20 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("amount", "for_input", "utc", "iso", "ago", "age", "words", "tone", "page_of", "pretty"):
+    for name in (
+        "amount",
+        "day",
+        "clock",
+        "for_input",
+        "utc",
+        "iso",
+        "ago",
+        "age",
+        "words",
+        "tone",
+        "page_of",
+        "pretty",
+    ):
         made.filters[name] = getattr(formats, name)
     made.globals.update(address=formats.address, static=_static_url, version=__version__)
     return made

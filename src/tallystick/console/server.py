@@ -8,11 +8,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from tallystick.api.downloads import Downloads
+from tallystick.api.journal_entries import Acts
 from tallystick.api.rate_limits import RateLimits
 from tallystick.app import App
 from tallystick.console.dead_letters import dead_letter_pages
 from tallystick.console.events import event_pages, replay_pages
-from tallystick.console.ledger import ledger_pages
+from tallystick.console.journal.pages import journal_pages
+from tallystick.console.journal.writing import writing_pages
+from tallystick.console.ledger.accounts import account_pages
+from tallystick.console.ledger.exports import export_pages
+from tallystick.console.ledger.payouts import payout_pages
+from tallystick.console.ledger.proof import proof_pages
+from tallystick.console.ledger.statements import statement_pages
+from tallystick.console.ledger.transactions import transaction_pages
+from tallystick.console.ledger.trial_balances import trial_balance_pages
 from tallystick.console.overview import overview_pages
 from tallystick.console.payments import payment_pages
 from tallystick.console.rendering import static_file
@@ -31,7 +41,7 @@ def create_console(app: App) -> ASGIApp:
     event_pages(pages)
     dead_letter_pages(pages)
     replay_pages(pages)
-    ledger_pages(pages)
+    _add_ledger(pages)
     sign_out_pages(pages, sessions)
 
     async def on_error(request: Request, error: Exception) -> Response:
@@ -46,6 +56,19 @@ def create_console(app: App) -> ASGIApp:
         ],
         exception_handlers={404: on_error, 405: on_error, TallystickError: on_error},
     )
+
+
+def _add_ledger(pages: Pages) -> None:
+    acts, downloads = Acts(pages.app), Downloads()
+    account_pages(pages)
+    statement_pages(pages, downloads)
+    trial_balance_pages(pages)
+    transaction_pages(pages)
+    payout_pages(pages)
+    proof_pages(pages)
+    export_pages(pages, downloads)
+    writing_pages(pages, acts)
+    journal_pages(pages, acts)
 
 
 async def _session(sessions: Sessions, request: Request) -> Session | None:

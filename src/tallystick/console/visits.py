@@ -26,6 +26,11 @@ class Done(StrEnum):
 
     REPLAYED = "replayed"
     DISCARDED = "discarded"
+    POSTED = "posted"
+    PROPOSED = "proposed"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    REVERSED = "reversed"
 
     @property
     def sentence(self) -> str:
@@ -36,6 +41,11 @@ class Done(StrEnum):
 _SENTENCES: Final = {
     Done.REPLAYED: "Put back. A worker processes it again; what it had already done is not done twice.",
     Done.DISCARDED: "Discarded: it has no effect. Its bytes and its history are kept.",
+    Done.POSTED: "Posted: it stands in the ledger.",
+    Done.PROPOSED: "Written down. It is posted when another person approves it.",
+    Done.APPROVED: "Approved and posted: it stands in the ledger.",
+    Done.REJECTED: "Rejected: it is not posted, and stays on record.",
+    Done.REVERSED: "Taken back: this entry is its mirror, and stands in the ledger beside it.",
 }
 
 
@@ -62,6 +72,7 @@ class Section:
     name: str
     title: str
     scope: Scope
+    group: str = ""
 
 
 SECTIONS: Final = (
@@ -69,6 +80,13 @@ SECTIONS: Final = (
     Section("events", "Events", Scope.EVENTS_READ),
     Section("dead-letters", "Dead letters", Scope.EVENTS_READ),
     Section("replays", "Replays", Scope.EVENTS_READ),
+    Section("ledger/accounts", "Accounts", Scope.LEDGER_READ, "Ledger"),
+    Section("ledger/trial-balance", "Trial balance", Scope.LEDGER_READ, "Ledger"),
+    Section("ledger/transactions", "Transactions", Scope.LEDGER_READ, "Ledger"),
+    Section("ledger/payouts", "Payouts", Scope.LEDGER_READ, "Ledger"),
+    Section("journal-entries", "Journal entries", Scope.LEDGER_READ, "Ledger"),
+    Section("ledger/proof", "Proof", Scope.LEDGER_READ, "Ledger"),
+    Section("ledger/exports", "Exports", Scope.LEDGER_READ, "Ledger"),
 )
 
 
@@ -120,7 +138,8 @@ def _done(request: Request) -> Done | None:
 
 def shell(request: Request, session: Session) -> dict[str, Any]:
     """What every page inside the shell shows beside its own content."""
-    section = request.url.path.removeprefix("/console").strip("/").partition("/")[0]
+    path = request.url.path.removeprefix("/console").strip("/")
+    section = next((each.name for each in SECTIONS if f"{path}/".startswith(f"{each.name}/")), path)
     return {
         "path": request.url.path,
         "here": section,

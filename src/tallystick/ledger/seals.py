@@ -143,6 +143,19 @@ _LIST: Final = text("""
 SELECT id, last_id, transactions, hash, sealed_at FROM ledger_seals ORDER BY id DESC LIMIT :limit
 """)
 
+# Seals are numbered from 1 without a gap, and each reaches at least as far as the one before.
+_OF: Final = text("""
+WITH RECURSIVE halved(low, high) AS (
+  SELECT CAST(1 AS bigint), max(id) FROM ledger_seals
+  UNION ALL
+  SELECT CASE WHEN s.last_id < :id THEN s.id + 1 ELSE h.low END,
+         CASE WHEN s.last_id < :id THEN h.high ELSE s.id END
+    FROM halved h JOIN ledger_seals s ON s.id = (h.low + h.high) / 2 WHERE h.low < h.high
+)
+SELECT s.id, s.last_id, s.transactions, s.hash, s.sealed_at
+  FROM halved h JOIN ledger_seals s ON s.id = h.low WHERE h.low = h.high AND s.last_id >= :id
+""")
+
 GENESIS: Final = bytes(32)
 """What stands for the hash before the first block."""
 
@@ -197,7 +210,17 @@ async def seal(engine: AsyncEngine, upto: Horizon) -> int:
 async def list_seals(connection: AsyncConnection, *, limit: int = 20) -> list[Seal]:
     """The latest blocks, newest first: the first one's hash is the head, to be kept somewhere else."""
     rows = await connection.execute(_LIST, {"limit": limit})
-    return [Seal(row.id, row.last_id, row.transactions, row.hash.hex(), row.sealed_at) for row in rows]
+    return [_seal(row) for row in rows]
+
+
+async def seal_of(connection: AsyncConnection, transaction_id: int) -> Seal | None:
+    """The block that a ledger transaction is in; None where it is not sealed yet."""
+    row = (await connection.execute(_OF, {"id": transaction_id})).first()
+    return _seal(row) if row is not None else None
+
+
+def _seal(row: Any) -> Seal:
+    return Seal(row.id, row.last_id, row.transactions, row.hash.hex(), row.sealed_at)
 
 
 async def is_sealed(connection: AsyncConnection, head: str) -> bool:
