@@ -15,7 +15,7 @@ from tallystick.ledger import seals
 from tallystick.ledger.balances import balance_at
 from tallystick.ledger.book import Book
 from tallystick.ledger.entries import LedgerTransaction, credit, debit, post
-from tallystick.ledger.seals import horizon, list_seals, seal
+from tallystick.ledger.seals import horizon, list_seals, seal, seal_of
 from tallystick.ledger.verification import Fault, verify
 from tallystick.settings import load_settings
 
@@ -53,6 +53,19 @@ async def ledger(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> AsyncE
     assert await sealed(engine) == 100
     await posted(engine, [sale(200)])
     return engine
+
+
+async def test_each_transaction_is_found_in_its_block(ledger: AsyncEngine) -> None:
+    async with ledger.connect() as connection:
+        for block in await list_seals(connection):
+            for number in (block.last_id - block.transactions + 1, block.last_id):
+                assert await seal_of(connection, number) == block
+        assert await seal_of(connection, 101) is None, "not sealed yet"
+
+
+async def test_in_an_empty_ledger_nothing_is_sealed(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        assert await seal_of(connection, 1) is None
 
 
 async def tamper(engine: AsyncEngine, *statements: str) -> None:

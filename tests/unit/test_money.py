@@ -18,6 +18,7 @@ from tallystick.money import (
     convert,
     decimal_text,
     fraction,
+    minor_units,
     step_problem,
 )
 
@@ -123,3 +124,47 @@ def test_the_largest_charge_is_that_of_the_currency() -> None:
         assert charge_problem(10**digits - 1, code) is None
         assert charge_problem(10**digits, code) is not None
     assert step_problem(1, "xyz") is None
+
+
+@given(st.integers(min_value=0, max_value=10**15), st.sampled_from(["usd", "jpy", "bhd"]))
+def test_what_is_shown_can_be_typed(amount: int, code: str) -> None:
+    assert minor_units(decimal_text(amount, code), code) == amount
+    assert minor_units(decimal_text(amount, code).replace(",", ""), code) == amount
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "amount"), [("5", "usd", 500), (" 5.5 ", "usd", 550), ("5", "jpy", 5)]
+)
+def test_decimals_may_be_left_out(typed: str, code: str, amount: int) -> None:
+    assert minor_units(typed, code) == amount
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
+        "-1",
+        "+1",
+        "1.",
+        ".5",
+        "1,00",
+        "12,345,6",
+        "1,2345",
+        "1.234,50",
+        "1 000",
+        "1e3",
+        "٣",
+        "1_0",
+        "nan",
+        "9" * 19,
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_refused(typed: str) -> None:
+    with pytest.raises(ValueError, match="Write an amount"):
+        minor_units(typed, "usd")
+
+
+@pytest.mark.parametrize(("typed", "code"), [("1.001", "usd"), ("1.0", "jpy"), ("1.0000", "bhd")])
+def test_more_decimals_than_a_currency_has_are_refused(typed: str, code: str) -> None:
+    with pytest.raises(ValueError, match="decimals"):
+        minor_units(typed, code)

@@ -36,7 +36,8 @@ _TONES: Final = {
     **dict.fromkeys(
         (
             "pending", "pending_approval", "processing", "requires_action", "requires_confirmation",
-            "requires_payment_method", "requires_capture", "needs_response", "under_review", "warning_needs_response", "new", "changes",
+            "requires_payment_method", "requires_capture", "needs_response", "under_review",
+            "warning_needs_response", "new", "changes",
         ),
         "wait",
     ),

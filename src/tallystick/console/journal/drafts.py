@@ -75,6 +75,8 @@ class EntryForm:
     def body(self) -> CreateJournalEntry | None:
         """As the API takes it; None when something is wrong, which then stands beside its field."""
         filled = [row for row in self.rows if not row.is_empty]
+        for row, above in zip(filled[1:], filled, strict=False):
+            row.currency = row.currency or above.currency
         lines = [line for row in filled if (line := _line(row)) is not None]
         for name, words in _EMPTY.items():
             if not getattr(self, name).strip():

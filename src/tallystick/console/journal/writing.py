@@ -63,9 +63,7 @@ def writing_pages(pages: Pages, acts: Acts) -> None:
                 raise
             _refuse(form, error)
             return await _form_page(visit, form)
-        return visit.page(
-            "journal_entry_preview.html", form=form, entry=preview, lines=body.lines
-        )
+        return visit.page("journal_entry_preview.html", form=form, entry=preview, lines=body.lines)
 
 
 async def _clearing(visit: Visit, query: NewEntryQuery) -> EntryForm:
