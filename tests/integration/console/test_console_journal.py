@@ -217,7 +217,7 @@ async def test_lines_that_are_none_of_the_form_s_are_refused(ada: Operator) -> N
     form = await blank(ada)
     answer = await ada.send(form, account=["a"], debit=["1", "2"], credit=[""], currency=[""], button="post")
     assert answer.status_code == 400
-    many = {name: [""] * 201 for name in ("account", "debit", "credit", "currency")}
+    many: dict[str, Any] = {name: [""] * 201 for name in ("account", "debit", "credit", "currency")}
     assert (await ada.send(form, **many, button="rows")).status_code == 400
 
 
