@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Final
 
 import orjson
@@ -235,9 +236,10 @@ class Api:
             request.version = self._sandbox.settings.api_version
             raise invalid(f"Invalid Stripe API version: {asked}")
 
-    @staticmethod
-    def _headers(request: Request, should_retry: bool | None) -> list[tuple[bytes, bytes]]:
+    def _headers(self, request: Request, should_retry: bool | None) -> list[tuple[bytes, bytes]]:
         headers = [
+            # by the clock that dates the events: who orders both must not find an answer older than its event
+            (b"date", formatdate(self._sandbox.clock.now(), usegmt=True).encode()),
             (b"request-id", request.id.encode()),
             (b"stripe-version", request.version.encode("latin-1")),
         ]

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from tests.integration.api.conftest import Face
 from tests.integration.api.test_refusals import assert_problem
+from tests.integration.api.test_whole_road import bring_events
 
 from tallystick.api import auth, keys
 
@@ -187,3 +188,15 @@ async def test_a_revoked_key_is_out_within_seconds(face: Face, monkeypatch: pyte
     await asyncio.sleep(0.25)
     answer: httpx.Response = await face.http.get("/payments", headers=mine)
     assert_problem(answer, 401, "invalid_api_key")
+
+
+async def test_events_move_nothing_back_whatever_the_time_is_at_stripe(face: Face) -> None:
+    """The answer to a call is dated by Stripe's clock, not by ours, which may be behind."""
+    async with httpx.AsyncClient(base_url=face.sandbox.url, auth=("sk_test_abc", "")) as stripe:
+        await stripe.post("/_control/clock", json={"advance_seconds": 8 * 86_400})
+        paid = await face.pay(capture_method="manual")
+        assert paid["status"] == "requires_capture"
+        events = (await stripe.get("/v1/events", params={"type": "payment_intent.created"})).json()["data"]
+    (begun,) = [event["id"] for event in events]
+    await bring_events(face, only=begun)
+    assert (await face.http.get(f"/payments/{paid['id']}")).json()["status"] == "requires_capture"

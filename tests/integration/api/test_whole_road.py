@@ -18,10 +18,11 @@ from tallystick.pipeline.settlement import Settlement
 from tallystick.stripe_gateway.signature import sign
 
 
-async def bring_events(face: Face) -> None:
-    """Deliver all events of the sandbox, process them, and settle."""
+async def bring_events(face: Face, only: str | None = None) -> None:
+    """Deliver all events of the sandbox, or one of them, process them, and settle."""
     async with httpx.AsyncClient(base_url=face.sandbox.url, auth=("sk_test_abc", "")) as stripe:
         events = (await stripe.get("/v1/events", params={"limit": 100})).json()["data"]
+    events = [event for event in events if only in (None, event["id"])]
     for event in events:  # newest first: the order does not matter
         body = orjson.dumps(event)
         signed = {"Stripe-Signature": sign(body, SECRETS[0], int(time.time()))}
