@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import os
+import sys
 import time
 
 from sqlalchemy import text
@@ -30,12 +33,14 @@ async def run(machine: Machine) -> None:
         await process(road, story.events)
         await settle(road)
         await _rebuild(engine, "bodies in their rows", len(story.events))
+        await _memory(machine.postgres.url("bench_rebuild"))
         async with engine.begin() as connection:
             await connection.execute(
                 text("UPDATE webhook_events SET received_at = now() - interval '40 days'")
             )
         await archives.archive(engine, after_days=30)
         await _rebuild(engine, "bodies in archives", len(story.events))
+        await _memory(machine.postgres.url("bench_rebuild"))
         key = f"charge:{next(iter(story.charges))}:captured"
 
         async def explained() -> None:
@@ -60,3 +65,22 @@ async def _rebuild(engine: AsyncEngine, which: str, events: int) -> None:
     shares = {after: times[after] - times[before] for before, after in parts}
     shares["comparing"] = ended["wall"] - times["comparing"]
     say("  seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in shares.items()))
+
+
+async def _memory(url: str) -> None:
+    """What the command needs in a process of its own; it must not grow with the ledger."""
+    rebuild = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _PEAK, stdout=asyncio.subprocess.PIPE, env={**os.environ, "DATABASE_URL": url}
+    )
+    out, _ = await rebuild.communicate()
+    assert rebuild.returncode == 0
+    say("  memory of the command, at most", f"{int(out.splitlines()[-1]) / 1024:,.0f} MB")
+
+
+_PEAK = """
+import resource, subprocess, sys
+done = subprocess.run([sys.executable, "-m", "tallystick", "ledger", "rebuild", "--check", "--json"])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(done.returncode)
+"""
+"""A process that waits for the command alone, so that the peak is the command's."""
