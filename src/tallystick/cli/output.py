@@ -13,8 +13,8 @@ from rich.table import Table
 
 from tallystick.money import decimal_text
 
-out: Final = Console()
-err: Final = Console(stderr=True)
+out: Final = Console(emoji=False)  # else an account such as revenue:books: is drawn
+err: Final = Console(stderr=True, emoji=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
