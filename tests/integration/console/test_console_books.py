@@ -111,7 +111,7 @@ async def test_a_statement_runs_from_its_opening_to_its_closing_balance(
     said = text_of(page)
     assert "Opening balance 0.00 USD" in said
     assert "Closing balance -28.80 USD" in said
-    assert "expenses: stripe_fees assets: stripe: clearing 23.98 23.98 USD" in said
+    assert "expenses: stripe_fees assets:stripe: clearing 23.98 23.98 USD" in said
     assert f'href="{LEDGER}/transactions/' in page
     assert f'href="/console/payments/{OURS}"' in page
     charged = datetime.fromtimestamp(kept.charge["created"], UTC).date()
@@ -201,13 +201,22 @@ async def test_a_transaction_says_its_legs_its_seal_and_what_it_came_from(
 ) -> None:
     page = await operator.see(f"{LEDGER}/transactions/charge:{kept.charge['id']}:captured")
     said = text_of(page)
-    assert "assets: stripe: clearing 25.00 USD liabilities: unapplied 25.00 USD" in said
+    assert "assets:stripe: clearing 25.00 USD liabilities: unapplied 25.00 USD" in said
     assert "Total 25.00 USD 25.00 USD" in said
     assert "Seal #1" in said
     assert f'href="/console/payments/{OURS}"' in page
     assert 'href="/console/events/evt_' in page
     late = text_of(await operator.see(f"{LEDGER}/transactions/balance_transaction:{kept.unknown['id']}"))
     assert "Not sealed yet" in late
+
+
+async def test_the_page_of_a_payment_leads_to_statements(operator: Operator, kept: Kept) -> None:
+    page = await operator.see(f"/console/payments/{OURS}")
+    assert f'href="{BALANCE}?currency=usd"' in page
+    async with browser(operator.face.app) as http:
+        reader = Operator(operator.face, http)
+        await reader.sign_in("payments:read")
+        assert BALANCE not in await reader.see(f"/console/payments/{OURS}")
 
 
 async def test_what_went_out_with_a_payout_adds_up(operator: Operator, kept: Kept) -> None:
