@@ -58,6 +58,8 @@ def test_a_success_is_told_alike_by_its_charge_and_by_its_intent() -> None:
     (by_charge,) = told("charge.succeeded", CHARGE)
     (by_intent,) = told("payment_intent.succeeded", INTENT)
     assert by_charge == by_intent
+    after_a_decline = {**INTENT, "last_payment_error": {"code": "card_declined"}}
+    assert told("payment_intent.succeeded", after_a_decline) == [by_charge]
     refunded = {**CHARGE, "amount_refunded": 500, "refunds": None}
     assert by_intent in told("charge.updated", refunded), "what came later changes nothing of it"
 

@@ -214,8 +214,12 @@ class Capture:
 
 
 def succeeded(report: PaymentReport) -> Notice:
-    """That a payment succeeded, told once, in the same words by its charge and by its PaymentIntent."""
+    """That a payment succeeded, told once, in the same words by its charge and by its PaymentIntent.
+
+    A PaymentIntent can still name the attempt that failed before; the charge that succeeded knows none.
+    """
     about = report.stripe_payment_intent or report.stripe_charge
+    report = replace(report, last_error=None, next_action=None, cancellation_reason=None)
     return Notice(f"payment.succeeded:{about}", "payment.succeeded", report.id, payment_data(report))
 
 
