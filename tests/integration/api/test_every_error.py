@@ -25,9 +25,11 @@ from tests.pipeline_support import attempts_of
 from tests.road import Road, owner_engine
 
 from tallystick.api.description import error_kinds
+from tallystick.console.forgery import check_token
 from tallystick.embedded import EmbeddedValkey
 from tallystick.errors import (
     ConfigurationError,
+    ForgedFormError,
     LedgerInconsistentError,
     UnbalancedError,
     UnsteadyBalanceError,
@@ -281,6 +283,13 @@ async def configuration(face: Face) -> str:
     return caught.value.code
 
 
+async def forged_form(_: Face) -> str:
+    """The console answers with a page: what it says of it is in the console's own tests."""
+    with pytest.raises(ForgedFormError) as refused:
+        check_token("", "0" * 64)
+    return refused.value.code
+
+
 HOW: dict[str, Callable[[Face], Awaitable[Answer | str]]] = {
     "internal_error": internal_error,
     "invalid_request": lambda face: face.post("/payments", {**ORDER, "amount": "10"}),
@@ -326,6 +335,7 @@ HOW: dict[str, Callable[[Face], Awaitable[Answer | str]]] = {
     "too_many_exports": too_many_exports,
     "unsteady_balance": unsteady_balance,
     "configuration": configuration,
+    "forged_form": forged_form,
 }
 
 
