@@ -56,7 +56,7 @@ def _add_reading(router: APIRouter, app: App) -> None:
     async def get_webhook_delivery(id: str) -> Response:  # noqa: A002
         """A delivery with what is sent, and every attempt with the beginning of the answer to it."""
         async with app.engine.connect() as connection:
-            found = await delivery_log.get_delivery(connection, _number(id))
+            found = await delivery_log.get_delivery(connection, delivery_number(id))
         return json_answer(bodies.WebhookDeliveryInFull.shown(*found))
 
 
@@ -73,7 +73,7 @@ def _add_redelivery(router: APIRouter, app: App) -> None:
         body: bodies.Nothing | None = None,
     ) -> Response:
         """Send a finished delivery again, under the same id."""
-        number = _number(id)
+        number = delivery_number(id)
 
         async def work(claim: Claim) -> delivery_log.LoggedDelivery:
             async with app.engine.begin() as connection:
@@ -105,7 +105,8 @@ def _add_redelivery(router: APIRouter, app: App) -> None:
         return await once.answer(request, body, work, show, status=200)
 
 
-def _number(delivery_id: str) -> int:
+def delivery_number(delivery_id: str) -> int:
+    """The number in a delivery's id; raises NotFoundError."""
     found = _ID.fullmatch(delivery_id)
     if found is None:
         raise NotFoundError(f"There is no webhook delivery {delivery_id!r}.", param="id")

@@ -30,7 +30,7 @@ from tallystick.pipeline.notice_test import send_test
 from tallystick.pipeline.webhook_client import WebhookClient
 from tallystick.vault import open_vault
 
-_Cursor = Annotated[str, Shape("^whe_[0-9a-z]+$", "must be a cursor that this list gave")]
+EndpointCursor = Annotated[str, Shape("^whe_[0-9a-z]+$", "must be a cursor that this list gave")]
 Change = Callable[[AsyncConnection], Awaitable[None]]
 Make = Callable[[AsyncConnection, str], Awaitable[str]]
 
@@ -51,7 +51,7 @@ def _add_reading(router: APIRouter, app: App) -> None:
     @router.get("/webhook-endpoints", response_model=bodies.WebhookEndpointPage, openapi_extra=reads)
     async def list_webhook_endpoints(
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
-        cursor: Annotated[_Cursor | None, Query(max_length=100)] = None,
+        cursor: Annotated[EndpointCursor | None, Query(max_length=100)] = None,
     ) -> Response:
         """Webhook endpoints, oldest first."""
         async with app.engine.connect() as connection:

@@ -19,6 +19,8 @@ _PAGES: Final = tuple(
         ("pi", "payments/{}"),
         ("evt", "events/{}"),
         ("rpl", "replays/{}"),
+        ("whe", "webhooks/{}"),
+        ("whd", "webhooks/deliveries/{}"),
         ("txn", "ledger/transactions/balance_transaction:{}"),
         ("po", "ledger/payouts/{}"),
         ("jrn", "journal-entries/{}"),

@@ -29,6 +29,7 @@ from tallystick.console.rendering import static_file
 from tallystick.console.routing import COOKIE, Pages, refused
 from tallystick.console.sessions import Session, Sessions
 from tallystick.console.signing_in import SigningIn, sign_out_pages
+from tallystick.console.webhooks import webhook_pages
 from tallystick.errors import TallystickError
 
 
@@ -42,6 +43,7 @@ def create_console(app: App) -> ASGIApp:
     dead_letter_pages(pages)
     replay_pages(pages)
     _add_ledger(pages)
+    webhook_pages(pages)
     sign_out_pages(pages, sessions)
 
     async def on_error(request: Request, error: Exception) -> Response:

@@ -31,6 +31,7 @@ class Done(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     REVERSED = "reversed"
+    REDELIVERED = "redelivered"
 
     @property
     def sentence(self) -> str:
@@ -46,6 +47,7 @@ _SENTENCES: Final = {
     Done.APPROVED: "Approved and posted: it stands in the ledger.",
     Done.REJECTED: "Rejected: it is not posted, and stays on record.",
     Done.REVERSED: "Taken back: this entry is its mirror, and stands in the ledger beside it.",
+    Done.REDELIVERED: "A worker sends it again.",
 }
 
 
@@ -80,6 +82,7 @@ SECTIONS: Final = (
     Section("events", "Events", Scope.EVENTS_READ),
     Section("dead-letters", "Dead letters", Scope.EVENTS_READ),
     Section("replays", "Replays", Scope.EVENTS_READ),
+    Section("webhooks", "Webhook endpoints", Scope.WEBHOOKS_READ),
     Section("ledger/accounts", "Accounts", Scope.LEDGER_READ, "Ledger"),
     Section("ledger/trial-balance", "Trial balance", Scope.LEDGER_READ, "Ledger"),
     Section("ledger/transactions", "Transactions", Scope.LEDGER_READ, "Ledger"),

@@ -94,7 +94,8 @@ async def create_endpoint(
 
 async def get_endpoint(connection: AsyncConnection, endpoint_id: str) -> Endpoint:
     """Raises NotFoundError."""
-    row = (await connection.execute(_GET, {"id": endpoint_id})).first()
+    known = endpoint_id.isprintable()
+    row = (await connection.execute(_GET, {"id": endpoint_id})).first() if known else None
     if row is None:
         raise _not_found(endpoint_id)
     return _endpoint(row)
