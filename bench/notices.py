@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bench.machine import Machine, ratio, say
 from tallystick.outbox.notices import Notice
 from tallystick.outbox.staging import stage
-from tallystick.pipeline.deliveries import Deliveries
-from tallystick.pipeline.endpoints import create_endpoint
-from tallystick.pipeline.webhook_client import WebhookClient
+from tallystick.pipeline.notices.deliveries import Deliveries
+from tallystick.pipeline.notices.endpoints import create_endpoint
+from tallystick.pipeline.notices.webhook_client import WebhookClient
 from tallystick.settings import Settings, load_settings
 
 _STAGED_AT_ONCE = 500

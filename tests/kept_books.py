@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.ledger.seals import horizon, seal
-from tallystick.pipeline.payout_contents import PayoutListings
+from tallystick.pipeline.pulls.payout_contents import PayoutListings
 from tests.builders import Json, StripeStory
 from tests.integration.test_payout_contents import PayingStripe
 from tests.road import Road

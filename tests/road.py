@@ -20,7 +20,7 @@ from tallystick.pipeline.inbox import Inbox
 from tallystick.pipeline.incoming import IncomingEvent, read_event
 from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.process import Outcome, Processor
-from tallystick.pipeline.settlement import Settlement
+from tallystick.pipeline.pulls.settlement import Settlement
 from tallystick.settings import Settings, load_settings
 from tallystick.stripe_gateway.client import StripeGateway
 from tests.builders import Json, StripeStory

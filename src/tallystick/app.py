@@ -27,8 +27,8 @@ from tallystick.exposition.scrape import Scrape
 from tallystick.pipeline import account_maps
 from tallystick.pipeline.bell import Bell
 from tallystick.pipeline.inbox import Inbox
+from tallystick.pipeline.notices.webhook_client import WebhookClient
 from tallystick.pipeline.queue import EventQueue
-from tallystick.pipeline.webhook_client import WebhookClient
 from tallystick.settings import Settings, unknown_variables
 from tallystick.stripe_gateway.client import StripeGateway
 from tallystick.stripe_gateway.keyring import Credentials, Keyring

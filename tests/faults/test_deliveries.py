@@ -13,9 +13,9 @@ from tests.faults.conftest import Install
 from tests.faults.installation import until
 from tests.faults.sender import Sender
 
-from tallystick.pipeline.audit import Order
-from tallystick.pipeline.replay import replay_events
-from tallystick.pipeline.selection import EventStatus, Selection
+from tallystick.pipeline.operations.audit import Order
+from tallystick.pipeline.operations.replay import replay_events
+from tallystick.pipeline.views.selection import EventStatus, Selection
 
 SEED = 77
 SIZES = [pytest.param(200, id="short"), pytest.param(2000, id="long", marks=pytest.mark.long)]

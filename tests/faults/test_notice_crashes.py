@@ -14,7 +14,7 @@ from tests.integration.notices.receiver import Message, receiving
 from tallystick.outbox.notices import Notice
 from tallystick.outbox.signing import notice_id
 from tallystick.outbox.staging import stage
-from tallystick.pipeline.endpoints import create_endpoint
+from tallystick.pipeline.notices.endpoints import create_endpoint
 
 PAYMENTS = 20
 OF_EACH = 10

@@ -25,7 +25,7 @@ from tallystick.ledger.journal import Person
 from tallystick.ledger.opening import Opening, OpeningBalance, opening_transaction
 from tallystick.ledger.openings import stored_opening
 from tallystick.ledger.trial_balances import totals, trial_balance
-from tallystick.pipeline import adoption
+from tallystick.pipeline.pulls import adoption
 from tallystick.pipeline.rebuild.check import check as rebuild
 from tallystick.sandbox.server import RunningSandbox
 from tallystick.settings import load_settings

@@ -21,7 +21,7 @@ from tallystick.alerting.conditions import Condition, conditions
 from tallystick.alerting.evaluation import Alerting
 from tallystick.alerting.record import list_alerts
 from tallystick.errors import ConfigurationError
-from tallystick.pipeline.state import Backlog, DeadLetters, EndpointStates, ListingState, State
+from tallystick.pipeline.views.state import Backlog, DeadLetters, EndpointStates, ListingState, State
 from tallystick.settings import Settings, load_settings
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -15,11 +15,11 @@ from tests.road import Road, picture
 from tallystick.errors import NotFoundError
 from tallystick.monitoring.redaction import shown
 from tallystick.pipeline import archives
-from tallystick.pipeline.audit import Order
-from tallystick.pipeline.dead_letters import get_dead_letter
-from tallystick.pipeline.erasure import erase
-from tallystick.pipeline.events import get_event
-from tallystick.pipeline.replay import replay_event
+from tallystick.pipeline.operations.audit import Order
+from tallystick.pipeline.operations.dead_letters import get_dead_letter
+from tallystick.pipeline.operations.erasure import erase
+from tallystick.pipeline.operations.replay import replay_event
+from tallystick.pipeline.views.events import get_event
 
 WHY = Order("ada", "a request under article 17")
 ADA = {"email": "ada@example.com", "name": "Ada Lovelace", "address": {"line1": "1 Analytical Way"}}

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from tallystick.pipeline import events
-from tallystick.pipeline.events import StoredEvent, list_events
-from tallystick.pipeline.selection import EventStatus, Selection
+from tallystick.pipeline.views import events
+from tallystick.pipeline.views.events import StoredEvent, list_events
+from tallystick.pipeline.views.selection import EventStatus, Selection
 
 _ARCHIVE: Final = (
     "INSERT INTO event_archives (last_seq, events, offsets, body) VALUES (0, 1, '{2}', 'x') RETURNING id"

@@ -21,7 +21,7 @@ from tallystick.ledger.corrections import Draft, propose, reverse
 from tallystick.ledger.entries import credit, debit
 from tallystick.ledger.journal import Person
 from tallystick.ledger.opening import Opening, OpeningBalance
-from tallystick.pipeline import adoption
+from tallystick.pipeline.pulls import adoption
 from tallystick.pipeline.rebuild.check import check
 from tallystick.pipeline.rebuild.explanation import explain
 

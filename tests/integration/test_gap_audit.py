@@ -18,10 +18,10 @@ from tests.house import house
 
 from tallystick.embedded import EmbeddedValkey
 from tallystick.events.catalog import EVENTS
-from tallystick.pipeline.gap_audit import NAME, GapAudit
 from tallystick.pipeline.inbox import Inbox
 from tallystick.pipeline.incoming import read_event
-from tallystick.pipeline.listings import Pulled, read_at_once
+from tallystick.pipeline.pulls.gap_audit import NAME, GapAudit
+from tallystick.pipeline.pulls.listings import Pulled, read_at_once
 from tallystick.settings import load_settings
 from tallystick.stripe_gateway.answers import RefusedError, UnavailableError
 from tallystick.stripe_gateway.client import StripeGateway

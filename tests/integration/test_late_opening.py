@@ -20,7 +20,7 @@ from tallystick.ledger.journal import Person
 from tallystick.ledger.opening import Opening, OpeningBalance
 from tallystick.ledger.suspense import open_items
 from tallystick.ledger.trial_balances import period_balance, trial_balance
-from tallystick.pipeline import adoption
+from tallystick.pipeline.pulls import adoption
 from tallystick.pipeline.rebuild.check import check
 from tallystick.pipeline.rebuild.explanation import explain
 from tallystick.settings import load_settings

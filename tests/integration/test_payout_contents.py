@@ -17,7 +17,12 @@ from tallystick.db.session import snapshot
 from tallystick.embedded import EmbeddedValkey
 from tallystick.errors import InvalidRequestError, NotFoundError, StripeUnavailableError
 from tallystick.ledger.seals import horizon, seal
-from tallystick.pipeline.payout_contents import ListingStatus, PayoutContents, PayoutListings, read_contents
+from tallystick.pipeline.pulls.payout_contents import (
+    ListingStatus,
+    PayoutContents,
+    PayoutListings,
+    read_contents,
+)
 
 OURS = "pay_" + "7".zfill(26)
 Json = dict[str, Any]

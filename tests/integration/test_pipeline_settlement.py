@@ -22,8 +22,8 @@ from tallystick.ledger.entries import LedgerTransaction
 from tallystick.pipeline import reading
 from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.lookups import Lookups
+from tallystick.pipeline.pulls.settlement import Settlement
 from tallystick.pipeline.rebuild.check import check
-from tallystick.pipeline.settlement import Settlement
 from tallystick.stripe_gateway.client import StripeGateway
 from tallystick.stripe_gateway.fields import JsonObject
 

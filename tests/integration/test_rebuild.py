@@ -27,14 +27,14 @@ from tallystick.ledger.corrections import Draft, propose
 from tallystick.ledger.entries import LedgerTransaction, credit, debit
 from tallystick.ledger.journal import Person
 from tallystick.pipeline import archives
-from tallystick.pipeline.audit import Order
-from tallystick.pipeline.dead_letters import discard_dead_letter
-from tallystick.pipeline.erasure import erase
+from tallystick.pipeline.operations.audit import Order
+from tallystick.pipeline.operations.dead_letters import discard_dead_letter
+from tallystick.pipeline.operations.erasure import erase
+from tallystick.pipeline.operations.replay import replay_events
 from tallystick.pipeline.rebuild import inputs
 from tallystick.pipeline.rebuild.check import Rebuilt, check
 from tallystick.pipeline.rebuild.refinement import Difference
-from tallystick.pipeline.replay import replay_events
-from tallystick.pipeline.selection import Selection
+from tallystick.pipeline.views.selection import Selection
 from tallystick.settings import load_settings
 
 WHY = Order("ada", "to see")

@@ -22,7 +22,7 @@ from tallystick.ledger.book import Book
 from tallystick.pipeline.failures import Failures
 from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.process import Processor
-from tallystick.pipeline.settlement import Settlement
+from tallystick.pipeline.pulls.settlement import Settlement
 from tallystick.stripe_gateway.signature import sign
 
 Json = dict[str, Any]

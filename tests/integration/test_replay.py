@@ -22,11 +22,11 @@ from tallystick.db.session import open_engine
 from tallystick.errors import PayloadError
 from tallystick.events.catalog import EVENTS
 from tallystick.events.spec import Effects, Event, Facts
-from tallystick.pipeline.audit import Order, list_replays
+from tallystick.pipeline.operations.audit import Order, list_replays
+from tallystick.pipeline.operations.preview import Standing, Tally, preview
+from tallystick.pipeline.operations.replay import Progress, replay_events, replayable, walk
 from tallystick.pipeline.pace import Pace
-from tallystick.pipeline.preview import Standing, Tally, preview
-from tallystick.pipeline.replay import Progress, replay_events, replayable, walk
-from tallystick.pipeline.selection import EventStatus, Selection
+from tallystick.pipeline.views.selection import EventStatus, Selection
 from tallystick.settings import load_settings
 
 ORDER = Order("somebody", "to see")

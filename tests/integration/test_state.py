@@ -16,8 +16,8 @@ from tests.road import Road
 
 from tallystick.db.session import autocommit
 from tallystick.ledger.seals import horizon, seal
-from tallystick.pipeline import state
-from tallystick.pipeline.state import Backlog, EndpointStates, State, read_state
+from tallystick.pipeline.views import state
+from tallystick.pipeline.views.state import Backlog, EndpointStates, State, read_state
 
 NOTHING: Final = Backlog(0, None)
 LARGE: Final = {

@@ -34,10 +34,10 @@ from tallystick.db.session import open_engine
 from tallystick.ledger.seals import horizon, seal
 from tallystick.ledger.trial_balances import totals, trial_balance
 from tallystick.ledger.verification import verify
-from tallystick.pipeline.audit import Order
+from tallystick.pipeline.operations.audit import Order
+from tallystick.pipeline.operations.replay import replay_events
 from tallystick.pipeline.rebuild.check import check
-from tallystick.pipeline.replay import replay_events
-from tallystick.pipeline.selection import Selection
+from tallystick.pipeline.views.selection import Selection
 from tallystick.sandbox.server import RunningSandbox, SandboxConfig, running_sandbox
 from tallystick.settings import load_settings
 from tallystick.stripe_gateway.client import StripeGateway

@@ -11,7 +11,7 @@ import pytest
 
 from tallystick.errors import InvalidRequestError, UnsteadyBalanceError
 from tallystick.ledger.opening import OpeningBalance
-from tallystick.pipeline.adoption import Derived, derive
+from tallystick.pipeline.pulls.adoption import Derived, derive
 from tallystick.stripe_gateway.operator import OperatorGateway
 
 CUT = 1_790_000_000

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from tallystick.pipeline.public_addresses import AddressRefusedError, is_own, is_public, judged_socket
-from tallystick.pipeline.webhook_client import WebhookClient
+from tallystick.pipeline.notices.public_addresses import AddressRefusedError, is_own, is_public, judged_socket
+from tallystick.pipeline.notices.webhook_client import WebhookClient
 from tallystick.settings import load_settings
 
 PUBLIC = ("1.1.1.1", "8.8.8.8", "93.184.215.14", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8")

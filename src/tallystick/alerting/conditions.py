@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from tallystick.money import Money
-from tallystick.pipeline import gap_audit, settlement
-from tallystick.pipeline.state import State
+from tallystick.pipeline.pulls import gap_audit, settlement
+from tallystick.pipeline.views.state import State
 from tallystick.settings import Settings
 
 Severity = Literal["warning", "critical"]

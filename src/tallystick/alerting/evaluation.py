@@ -13,7 +13,7 @@ from tallystick.alerting.conditions import conditions
 from tallystick.alerting.record import Alert, claim_untold, record, told
 from tallystick.alerting.telling import Teller
 from tallystick.db.session import autocommit
-from tallystick.pipeline.state import read_state
+from tallystick.pipeline.views.state import read_state
 from tallystick.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -10,8 +10,8 @@ import structlog
 
 from tallystick.alerting.record import Alert
 from tallystick.errors import ConfigurationError
-from tallystick.pipeline.mail import Mailer, open_mailer
-from tallystick.pipeline.webhook_client import Reply, WebhookClient
+from tallystick.pipeline.notices.mail import Mailer, open_mailer
+from tallystick.pipeline.notices.webhook_client import Reply, WebhookClient
 from tallystick.settings import Settings
 
 log = structlog.get_logger(__name__)

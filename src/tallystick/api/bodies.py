@@ -31,7 +31,7 @@ from tallystick.api.ledger_bodies import LedgerTransaction
 from tallystick.api.values import STORABLE, WITHOUT_SPACES, Clearable, Shape, Url, up_to
 from tallystick.payments import reading
 from tallystick.payments.status import PaymentStatus, RefundStatus
-from tallystick.pipeline.timeline import Happening
+from tallystick.pipeline.views.timeline import Happening
 
 METADATA_KEYS: Final = 48
 """Stripe takes 50; two are ours."""

@@ -10,7 +10,7 @@ from typing import Literal
 
 from typing_extensions import TypeAliasType
 
-from tallystick.pipeline.preview import Kind
+from tallystick.pipeline.operations.preview import Kind
 
 CaptureMethod = TypeAliasType("CaptureMethod", Literal["automatic", "manual"])
 AllowRedirects = TypeAliasType("AllowRedirects", Literal["always", "never"])

@@ -19,8 +19,8 @@ from tallystick.api.values import Moment
 from tallystick.app import App
 from tallystick.errors import InvalidStateError
 from tallystick.idempotency import Claim
-from tallystick.pipeline import dead_letters
-from tallystick.pipeline.audit import Replay, get_replay
+from tallystick.pipeline.operations import dead_letters
+from tallystick.pipeline.operations.audit import Replay, get_replay
 
 
 def dead_letter_routes(app: App, gate: Gate) -> APIRouter:

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from tallystick.api.choices import EffectKind, LetterStatus, ReplayOutcome
 from tallystick.api.values import STORABLE, up_to
 from tallystick.monitoring.redaction import blot_cards
-from tallystick.pipeline import audit, dead_letters, events
-from tallystick.pipeline.dead_letters import LetterKind
-from tallystick.pipeline.preview import Preview, Standing
-from tallystick.pipeline.selection import EventStatus
+from tallystick.pipeline.operations import audit, dead_letters
+from tallystick.pipeline.operations.dead_letters import LetterKind
+from tallystick.pipeline.operations.preview import Preview, Standing
+from tallystick.pipeline.views import events
+from tallystick.pipeline.views.selection import EventStatus
 
 Words = Annotated[str, up_to(500), STORABLE]
 

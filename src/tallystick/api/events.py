@@ -18,12 +18,12 @@ from tallystick.api.routing import api_key, guarded_router, json_answer, needs
 from tallystick.api.values import Moment
 from tallystick.app import App
 from tallystick.idempotency import Claim
-from tallystick.pipeline.audit import Order, Replay, get_replay, list_replays
-from tallystick.pipeline.dead_letters import discards_of
-from tallystick.pipeline.events import get_event, list_events
-from tallystick.pipeline.preview import preview
-from tallystick.pipeline.replay import replay_event
-from tallystick.pipeline.selection import EventStatus, Selection
+from tallystick.pipeline.operations.audit import Order, Replay, get_replay, list_replays
+from tallystick.pipeline.operations.dead_letters import discards_of
+from tallystick.pipeline.operations.preview import preview
+from tallystick.pipeline.operations.replay import replay_event
+from tallystick.pipeline.views.events import get_event, list_events
+from tallystick.pipeline.views.selection import EventStatus, Selection
 
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(max_length=500)]

@@ -22,8 +22,8 @@ from tallystick.ledger.chart import AccountType
 from tallystick.ledger.history import TransactionFilter, get_transaction, list_transactions
 from tallystick.ledger.statements import read_statement
 from tallystick.ledger.trial_balances import period_balance, trial_balance
-from tallystick.pipeline.belonging import Belonging, among
-from tallystick.pipeline.payout_contents import read_contents
+from tallystick.pipeline.pulls.payout_contents import read_contents
+from tallystick.pipeline.views.belonging import Belonging, among
 
 _READS: Final = needs(Scope.LEDGER_READ)
 MOST_CURRENCIES: Final = 1000

@@ -16,8 +16,8 @@ from tallystick.ledger import history, statements, trial_balances
 from tallystick.ledger.balances import AccountBalance as Balance
 from tallystick.ledger.balances import AccountPage
 from tallystick.ledger.chart import AccountType
-from tallystick.pipeline import payout_contents
-from tallystick.pipeline.payout_contents import ListingStatus
+from tallystick.pipeline.pulls import payout_contents
+from tallystick.pipeline.pulls.payout_contents import ListingStatus
 
 
 class _Out(BaseModel):

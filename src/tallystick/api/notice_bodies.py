@@ -14,7 +14,7 @@ from tallystick.api.choices import DeliveryStatus, DisabledReason, EndpointStatu
 from tallystick.api.values import Moment, Url, up_to
 from tallystick.outbox.notices import NOTICES, checked_patterns
 from tallystick.outbox.signing import payload
-from tallystick.pipeline import delivery_log, endpoints, webhook_client
+from tallystick.pipeline.notices import delivery_log, endpoints, webhook_client
 
 DELIVERY_PREFIX: Final = "whd_"
 _LONGEST_GRACE_S: Final = 30 * 86_400

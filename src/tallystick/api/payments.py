@@ -34,7 +34,7 @@ from tallystick.payments import commands, creating, reading, refunding
 from tallystick.payments.disputes import disputes_of
 from tallystick.payments.outcomes import PaymentDeclinedError
 from tallystick.payments.status import PaymentStatus
-from tallystick.pipeline.timeline import MOST_EVENTS, Timeline, timeline
+from tallystick.pipeline.views.timeline import MOST_EVENTS, Timeline, timeline
 
 _CHANGES: Final = (*AT_STRIPE, InvalidStateError)
 _PAYS: Final = (*_CHANGES, InvalidAmountError, CardDeclinedError, CustomerAuthenticationRequiredError)

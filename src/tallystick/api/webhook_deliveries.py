@@ -18,8 +18,8 @@ from tallystick.api.routing import guarded_router, json_answer, needs
 from tallystick.app import App
 from tallystick.errors import InvalidStateError, NotFoundError
 from tallystick.idempotency import Claim
-from tallystick.pipeline import delivery_log
-from tallystick.pipeline.endpoints import get_endpoint
+from tallystick.pipeline.notices import delivery_log
+from tallystick.pipeline.notices.endpoints import get_endpoint
 
 _ID: Final = re.compile(rf"{bodies.DELIVERY_PREFIX}([0-9]{{1,18}})", re.ASCII)
 

@@ -25,9 +25,9 @@ from tallystick.app import App
 from tallystick.db.ids import new_id
 from tallystick.errors import InvalidRequestError
 from tallystick.idempotency import Claim
-from tallystick.pipeline import endpoints
-from tallystick.pipeline.notice_test import send_test
-from tallystick.pipeline.webhook_client import WebhookClient
+from tallystick.pipeline.notices import endpoints
+from tallystick.pipeline.notices.notice_test import send_test
+from tallystick.pipeline.notices.webhook_client import WebhookClient
 from tallystick.vault import open_vault
 
 EndpointCursor = Annotated[str, Shape("^whe_[0-9a-z]+$", "must be a cursor that this list gave")]

@@ -20,7 +20,7 @@ from tallystick.db.session import database_is_away, open_engine
 from tallystick.errors import DatabaseUnavailableError
 from tallystick.ledger import chart
 from tallystick.ledger.opening import OpeningBalance
-from tallystick.pipeline import adoption, gap_audit
+from tallystick.pipeline.pulls import adoption, gap_audit
 from tallystick.settings import Settings, load_settings
 from tallystick.stripe_gateway.keyring import Credentials, Keyring
 from tallystick.stripe_gateway.operator import OperatorGateway

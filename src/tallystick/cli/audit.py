@@ -11,7 +11,7 @@ from tallystick.cli.database import with_engine
 from tallystick.cli.event_views import clock
 from tallystick.cli.output import Json, err, print_json, show
 from tallystick.cli.times import Moment
-from tallystick.pipeline import gap_audit, listings
+from tallystick.pipeline.pulls import gap_audit, listings
 
 
 def audit(

@@ -13,8 +13,8 @@ from tallystick.cli.database import with_engine
 from tallystick.cli.operator import By, Reason, order
 from tallystick.cli.output import Json, out, print_json, show
 from tallystick.cli.times import Moment
-from tallystick.pipeline import dead_letters
-from tallystick.pipeline.audit import Order, Replay, get_replay
+from tallystick.pipeline.operations import dead_letters
+from tallystick.pipeline.operations.audit import Order, Replay, get_replay
 
 app = typer.Typer(help="Events and balance transactions that failed for good.", no_args_is_help=True)
 

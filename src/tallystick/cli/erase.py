@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tallystick.cli.database import with_engine
 from tallystick.cli.operator import By, Reason, order
 from tallystick.cli.output import Json, print_json, show
-from tallystick.pipeline import erasure
+from tallystick.pipeline.operations import erasure
 
 
 def erase(

@@ -15,11 +15,11 @@ from tallystick.cli.database import with_engine
 from tallystick.cli.output import Json, out, print_json, show
 from tallystick.cli.replay import replay
 from tallystick.cli.times import Moment
-from tallystick.pipeline.audit import list_replays
-from tallystick.pipeline.dead_letters import discards_of
-from tallystick.pipeline.events import StoredEvent, get_event, list_events
-from tallystick.pipeline.preview import preview
-from tallystick.pipeline.selection import EventStatus, Selection
+from tallystick.pipeline.operations.audit import list_replays
+from tallystick.pipeline.operations.dead_letters import discards_of
+from tallystick.pipeline.operations.preview import preview
+from tallystick.pipeline.views.events import StoredEvent, get_event, list_events
+from tallystick.pipeline.views.selection import EventStatus, Selection
 
 app = typer.Typer(help="The inbox of Stripe events.", no_args_is_help=True)
 replays = typer.Typer(help="The record of replays.", no_args_is_help=True)

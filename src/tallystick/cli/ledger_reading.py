@@ -25,8 +25,8 @@ from tallystick.ledger.history import (
 )
 from tallystick.ledger.statements import Statement, read_statement
 from tallystick.money import decimal_text
-from tallystick.pipeline.belonging import Belonging, among
-from tallystick.pipeline.payout_contents import PayoutContents, read_contents
+from tallystick.pipeline.pulls.payout_contents import PayoutContents, read_contents
+from tallystick.pipeline.views.belonging import Belonging, among
 
 From = Annotated[Any, typer.Option("--from", parser=parse_moment, metavar="TIME", help="From this time on.")]
 To = Annotated[Any, typer.Option("--to", parser=parse_moment, metavar="TIME", help="Before this time.")]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tallystick.pipeline.audit import Order
+from tallystick.pipeline.operations.audit import Order
 
 Reason = Annotated[str | None, typer.Option("--reason", help="Why; kept in the record.")]
 By = Annotated[str | None, typer.Option("--by", help="Who, if not the user of this machine.")]

@@ -17,9 +17,9 @@ from tallystick.cli.operator import By, Reason, order
 from tallystick.cli.output import Json, err, out, print_json, show
 from tallystick.cli.times import Moment
 from tallystick.monitoring.redaction import blot_cards
-from tallystick.pipeline import replay as replaying
-from tallystick.pipeline.preview import Effect, Tally, preview
-from tallystick.pipeline.selection import EventStatus, Selection
+from tallystick.pipeline.operations import replay as replaying
+from tallystick.pipeline.operations.preview import Effect, Tally, preview
+from tallystick.pipeline.views.selection import EventStatus, Selection
 
 _SHOWN: Final = 100
 """Changes and failures that a dry run names one by one."""

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tallystick.cli.database import with_engine
 from tallystick.cli.output import Json, out, print_json, show
 from tallystick.errors import ConfigurationError, InvalidRequestError
-from tallystick.pipeline.endpoint_secrets import seal_anew
+from tallystick.pipeline.notices.endpoint_secrets import seal_anew
 from tallystick.settings import load_settings
 from tallystick.stripe_gateway.keyring import is_live
 from tallystick.vault import (

@@ -16,8 +16,8 @@ from tallystick.cli.output import Json, err, out, print_json, show
 from tallystick.db.ids import new_id
 from tallystick.errors import InvalidRequestError
 from tallystick.outbox.notices import checked_patterns
-from tallystick.pipeline import delivery_log, endpoints
-from tallystick.pipeline.webhook_client import WebhookClient
+from tallystick.pipeline.notices import delivery_log, endpoints
+from tallystick.pipeline.notices.webhook_client import WebhookClient
 from tallystick.settings import load_settings
 from tallystick.vault import open_vault
 

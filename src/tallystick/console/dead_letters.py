@@ -10,9 +10,9 @@ from tallystick.api.keys import Scope
 from tallystick.console.fields import PAGE, Cursor, Time
 from tallystick.console.routing import Pages
 from tallystick.console.visits import Done, NoQuery, Query, Visit
-from tallystick.pipeline import dead_letters, letter_piles
-from tallystick.pipeline.dead_letters import LetterKind, Wanted
-from tallystick.pipeline.state import read_dead_letters
+from tallystick.pipeline.operations import dead_letters, letter_piles
+from tallystick.pipeline.operations.dead_letters import LetterKind, Wanted
+from tallystick.pipeline.views.state import read_dead_letters
 
 _LISTED = "/console/dead-letters"
 

@@ -12,12 +12,12 @@ from tallystick.console.fields import PAGE, Cursor, Time
 from tallystick.console.routing import Pages
 from tallystick.console.visits import Done, NoQuery, Query, Visit
 from tallystick.monitoring.redaction import blot_cards
-from tallystick.pipeline.audit import get_replay, list_replays
-from tallystick.pipeline.dead_letters import discards_of
-from tallystick.pipeline.events import SPAN, get_event, list_events
-from tallystick.pipeline.preview import preview
-from tallystick.pipeline.replay import replay_event
-from tallystick.pipeline.selection import EventStatus, Selection
+from tallystick.pipeline.operations.audit import get_replay, list_replays
+from tallystick.pipeline.operations.dead_letters import discards_of
+from tallystick.pipeline.operations.preview import preview
+from tallystick.pipeline.operations.replay import replay_event
+from tallystick.pipeline.views.events import SPAN, get_event, list_events
+from tallystick.pipeline.views.selection import EventStatus, Selection
 
 
 class EventQuery(Query):

@@ -17,8 +17,8 @@ from tallystick.ledger import chart
 from tallystick.ledger.balances import AccountBalance, AccountFilter, page_of_accounts
 from tallystick.payments.reading import MOST_COUNTED, count_payments
 from tallystick.payments.status import PaymentStatus
-from tallystick.pipeline import gap_audit
-from tallystick.pipeline.state import MOST_READ, ListingState, State, read_arrivals, read_state
+from tallystick.pipeline.pulls import gap_audit
+from tallystick.pipeline.views.state import MOST_READ, ListingState, State, read_arrivals, read_state
 
 _DAY: Final = timedelta(hours=24)
 _HOUR: Final = timedelta(hours=1)

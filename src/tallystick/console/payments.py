@@ -22,7 +22,7 @@ from tallystick.payments import reading
 from tallystick.payments.disputes import disputes_of
 from tallystick.payments.lists import Between
 from tallystick.payments.status import PaymentStatus
-from tallystick.pipeline.timeline import timeline
+from tallystick.pipeline.views.timeline import timeline
 
 MetadataKey = Annotated[str, up_to(40), Shape(r"^[^\[\]\x00]+$", "must be a metadata key")]
 MetadataValue = Annotated[str, up_to(500), STORABLE]

@@ -12,8 +12,8 @@ from tallystick.api.webhook_endpoints import EndpointCursor
 from tallystick.console.fields import PAGE, Cursor
 from tallystick.console.routing import Pages
 from tallystick.console.visits import Done, NoQuery, Query, Visit
-from tallystick.pipeline import delivery_log
-from tallystick.pipeline.endpoints import get_endpoint, list_endpoints
+from tallystick.pipeline.notices import delivery_log
+from tallystick.pipeline.notices.endpoints import get_endpoint, list_endpoints
 
 _STATUSES = ("pending", "delivered", "failed")
 

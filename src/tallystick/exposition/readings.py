@@ -7,7 +7,7 @@ from datetime import datetime
 
 from tallystick.monitoring import metrics
 from tallystick.monitoring.metrics import Reading
-from tallystick.pipeline.state import State
+from tallystick.pipeline.views.state import State
 
 Sample = tuple[Reading, Sequence[str], float]
 """A reading, the values of its labels, and its own."""

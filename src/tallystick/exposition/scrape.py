@@ -28,7 +28,7 @@ from tallystick.exposition.readings import Sample, state_samples
 from tallystick.monitoring import metrics
 from tallystick.pipeline.inbox import Inbox
 from tallystick.pipeline.queue import EventQueue
-from tallystick.pipeline.state import read_state
+from tallystick.pipeline.views.state import read_state
 from tallystick.stripe_gateway.breaker import BreakerState
 from tallystick.stripe_gateway.client import StripeGateway
 

@@ -13,8 +13,8 @@ from tests.integration.api.test_lists import listed
 from tests.integration.api.test_refusals import assert_problem
 
 from tallystick.embedded import EmbeddedValkey
-from tallystick.pipeline.audit import Order
-from tallystick.pipeline.erasure import erase
+from tallystick.pipeline.operations.audit import Order
+from tallystick.pipeline.operations.erasure import erase
 
 ADA = {
     "name": "Ada Lovelace",

@@ -39,7 +39,7 @@ from tallystick.ledger.export.account_names import AccountNames
 from tallystick.ledger.export.books import Period
 from tallystick.ledger.export.formats import FORMATS, ExportFormat
 from tallystick.ledger.export.writing import export
-from tallystick.pipeline.adoption import derive
+from tallystick.pipeline.pulls.adoption import derive
 from tallystick.settings import load_settings
 from tallystick.stripe_gateway.operator import OperatorGateway
 from tallystick.stripe_gateway.signature import sign

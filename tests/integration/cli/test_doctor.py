@@ -23,7 +23,7 @@ from tallystick.db.session import open_engine
 from tallystick.embedded import EmbeddedValkey
 from tallystick.events.catalog import EVENTS
 from tallystick.ledger.opening import Opening
-from tallystick.pipeline.adoption import Derived, adopt
+from tallystick.pipeline.pulls.adoption import Derived, adopt
 from tallystick.sandbox.server import SandboxConfig, running_sandbox
 from tallystick.settings import load_settings
 from tallystick.stripe_gateway import client

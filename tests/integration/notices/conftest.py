@@ -16,7 +16,7 @@ from tests.integration.notices.receiver import Receiver, receiving
 from tallystick.embedded import EmbeddedValkey
 from tallystick.outbox.notices import Notice
 from tallystick.outbox.staging import stage
-from tallystick.pipeline.deliveries import Deliveries
+from tallystick.pipeline.notices.deliveries import Deliveries
 
 Json = dict[str, Any]
 QUICK = {

@@ -13,7 +13,7 @@ from tests.integration.notices.conftest import Post, open_post
 from tests.integration.notices.receiver import receiving, status, taken
 
 from tallystick.embedded import EmbeddedValkey
-from tallystick.pipeline.endpoint_secrets import seal_anew
+from tallystick.pipeline.notices.endpoint_secrets import seal_anew
 from tallystick.settings import load_settings
 from tallystick.vault import open_vault
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from tests.integration.notices.receiver import Receiver, receiving
 
-from tallystick.pipeline.webhook_client import WebhookClient
+from tallystick.pipeline.notices.webhook_client import WebhookClient
 from tallystick.settings import load_settings
 
 

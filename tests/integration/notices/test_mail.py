@@ -20,7 +20,7 @@ from tallystick.alerting.telling import Teller
 from tallystick.embedded import EmbeddedValkey
 from tallystick.errors import ConfigurationError
 from tallystick.outbox.signing import notice_id
-from tallystick.pipeline.mail import open_mailer
+from tallystick.pipeline.notices.mail import open_mailer
 from tallystick.settings import load_settings
 
 

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 from tests.integration.notices.conftest import Json, Post
 
-from tallystick.pipeline import retention
-from tallystick.pipeline.retention import prune
+from tallystick.pipeline.notices import retention
+from tallystick.pipeline.notices.retention import prune
 
 MONTH = timedelta(days=30)
 

@@ -20,8 +20,8 @@ from tallystick.db.session import snapshot
 from tallystick.errors import NotFoundError
 from tallystick.ledger import chart
 from tallystick.ledger.history import Among, PostedTransaction, TransactionFilter, list_transactions
-from tallystick.pipeline.belonging import Belonging, among
-from tallystick.pipeline.payout_contents import ListingStatus, PayoutContents, read_contents
+from tallystick.pipeline.pulls.payout_contents import ListingStatus, PayoutContents, read_contents
+from tallystick.pipeline.views.belonging import Belonging, among
 
 _PAID: Final = "payout_paid"
 _MOST_POSTINGS: Final = 100

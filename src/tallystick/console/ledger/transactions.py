@@ -17,7 +17,7 @@ from tallystick.console.visits import NoQuery, Visit
 from tallystick.db.session import snapshot
 from tallystick.ledger.history import Among, TransactionFilter, get_transaction, list_transactions
 from tallystick.ledger.seals import seal_of
-from tallystick.pipeline.belonging import Belonging, among
+from tallystick.pipeline.views.belonging import Belonging, among
 
 _REVERSED: Final = ":reversed"
 _TAKEN_BACK: Final = {":paid": ":unpaid"}

@@ -127,7 +127,7 @@ balance_transaction_attempts = Table(
     Index("ix_balance_transaction_attempts_balance_transaction_id", "balance_transaction_id"),
 )
 
-# One row a list: how far it is read, and the window in hand while there is one. See pipeline/listings.py.
+# One row a list: how far it is read, and the window in hand, if there is one. See pipeline/pulls/listings.py.
 stripe_listings = Table(
     "stripe_listings",
     metadata,
@@ -146,7 +146,7 @@ stripe_listings = Table(
     CheckConstraint("(since IS NULL) = (until IS NULL)", name="window"),
 )
 
-# How far the list of what each automatic payout paid out is read. See pipeline/payout_contents.py.
+# How far the list of what each automatic payout paid out is read. See pipeline/pulls/payout_contents.py.
 payout_listings = Table(
     "payout_listings",
     metadata,

@@ -41,7 +41,7 @@ outbox_new = Table(
     Column("notice_id", BigInteger, primary_key=True, autoincrement=False),
 )
 
-# One row: the notices up to here have been emptied, those with deliveries apart. See pipeline/retention.py.
+# One row: up to here notices are emptied, but for those with deliveries. See pipeline/notices/retention.py.
 outbox_emptied = Table(
     "outbox_emptied",
     metadata,

@@ -17,9 +17,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tallystick.errors import NotFoundError
-from tallystick.pipeline.audit import Order, Replay, begin, end, get_replay
+from tallystick.pipeline.operations.audit import Order, Replay, begin, end, get_replay
 from tallystick.pipeline.pace import Pace
-from tallystick.pipeline.selection import EventStatus, Selection
+from tallystick.pipeline.views.selection import EventStatus, Selection
 
 _WINDOW: Final = 50_000
 """Events looked through in one statement: a table of any size is walked in statements of bounded length."""

@@ -19,10 +19,10 @@ from tallystick.db.cursors import cursor_at, read_cursor
 from tallystick.errors import InvalidStateError, NotFoundError
 from tallystick.monitoring.redaction import blot_cards
 from tallystick.pipeline.archives import body_of
-from tallystick.pipeline.audit import Order, begin, end
-from tallystick.pipeline.events import Attempt, shown_body
-from tallystick.pipeline.replay import put_back
-from tallystick.pipeline.selection import EventStatus, Selection, type_regex
+from tallystick.pipeline.operations.audit import Order, begin, end
+from tallystick.pipeline.operations.replay import put_back
+from tallystick.pipeline.views.events import Attempt, shown_body
+from tallystick.pipeline.views.selection import EventStatus, Selection, type_regex
 
 
 class LetterKind(StrEnum):

@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from tallystick import __version__
-from tallystick.pipeline.public_addresses import AddressRefusedError, is_own, is_public, judged_socket
+from tallystick.pipeline.notices.public_addresses import AddressRefusedError, is_own, is_public, judged_socket
 from tallystick.settings import Settings
 
 _READ: Final = 4096

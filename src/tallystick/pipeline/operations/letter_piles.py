@@ -9,8 +9,13 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from tallystick.pipeline.audit import Order, begin, end
-from tallystick.pipeline.dead_letters import LetterKind, Wanted, list_dead_letters, put_letters_back
+from tallystick.pipeline.operations.audit import Order, begin, end
+from tallystick.pipeline.operations.dead_letters import (
+    LetterKind,
+    Wanted,
+    list_dead_letters,
+    put_letters_back,
+)
 
 _BATCH: Final = 500
 

@@ -14,7 +14,7 @@ from tallystick.db.cursors import cursor_at, read_cursor
 from tallystick.errors import NotFoundError
 from tallystick.monitoring.redaction import blot_cards, shown
 from tallystick.pipeline.archives import body_of
-from tallystick.pipeline.selection import EventStatus, Selection
+from tallystick.pipeline.views.selection import EventStatus, Selection
 
 _COLUMNS: Final = """
   e.id, e.type, e.status, e.api_version, e.livemode, e.attempts AS failed_attempts, e.created_at,

@@ -19,7 +19,7 @@ from tallystick.db.ids import new_id
 from tallystick.errors import NotFoundError
 from tallystick.payments.reports import adopted_payment
 from tallystick.pipeline.archives import pack, unpack
-from tallystick.pipeline.audit import Order
+from tallystick.pipeline.operations.audit import Order
 from tallystick.stripe_gateway.personal import PERSONAL_FIELDS, without_personal_fields
 
 _STEP: Final = 20_000

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tallystick.db.cursors import cursor_at, read_cursor
 from tallystick.errors import InvalidRequestError, InvalidStateError, NotFoundError
 from tallystick.outbox.signing import notice_id
-from tallystick.pipeline.endpoints import require_enabled
+from tallystick.pipeline.notices.endpoints import require_enabled
 
 _SELECT: Final = """
 SELECT d.id, d.endpoint_id, d.notice_id, o.notice_key, o.type, o.payment_id, d.status, d.attempts, d.due_at,

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tallystick.errors import ConfigurationError
 from tallystick.outbox.notices import NOTICES, checked_patterns
-from tallystick.pipeline.webhook_client import Reply
+from tallystick.pipeline.notices.webhook_client import Reply
 from tallystick.settings import Settings
 
 ENDPOINT_ID: Final = "email"

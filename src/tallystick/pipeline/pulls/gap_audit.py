@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tallystick.events.catalog import EVENTS
 from tallystick.pipeline.inbox import Inbox
 from tallystick.pipeline.incoming import read_event
-from tallystick.pipeline.listings import Listing, Pulled, Window, pull
+from tallystick.pipeline.pulls.listings import Listing, Pulled, Window, pull
 from tallystick.settings import Settings
 from tallystick.stripe_gateway.client import StripeGateway
 

@@ -22,12 +22,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.db.session import database_is_away
 from tallystick.outbox.signing import notice_id, payload, signed_headers
-from tallystick.pipeline.delivery_results import Result, write_results
-from tallystick.pipeline.endpoint_secrets import live_secrets
-from tallystick.pipeline.fan_out import BATCH, fan_out, retire
-from tallystick.pipeline.mail import open_mailer, set_up_email
-from tallystick.pipeline.retention import prune
-from tallystick.pipeline.webhook_client import WebhookClient
+from tallystick.pipeline.notices.delivery_results import Result, write_results
+from tallystick.pipeline.notices.endpoint_secrets import live_secrets
+from tallystick.pipeline.notices.fan_out import BATCH, fan_out, retire
+from tallystick.pipeline.notices.mail import open_mailer, set_up_email
+from tallystick.pipeline.notices.retention import prune
+from tallystick.pipeline.notices.webhook_client import WebhookClient
 from tallystick.settings import Settings
 from tallystick.vault import open_vault
 

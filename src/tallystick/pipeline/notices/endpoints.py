@@ -11,7 +11,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tallystick.errors import InvalidStateError, NotFoundError
-from tallystick.pipeline.endpoint_secrets import add_secret, erase_secrets, retire_secrets
+from tallystick.pipeline.notices.endpoint_secrets import add_secret, erase_secrets, retire_secrets
 from tallystick.vault import Vault
 
 _COLUMNS: Final = """id, url, description, event_types, status, disabled_reason, disabled_at, failing_since,

@@ -15,7 +15,7 @@ from tallystick.monitoring import metrics
 from tallystick.outbox.notices import Notice
 from tallystick.outbox.staging import stage
 from tallystick.pipeline.backoff import backoff_s
-from tallystick.pipeline.webhook_client import Reply
+from tallystick.pipeline.notices.webhook_client import Reply
 from tallystick.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -9,9 +9,9 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tallystick.outbox.signing import notice_id, payload, signed_headers
-from tallystick.pipeline.endpoint_secrets import live_secrets
-from tallystick.pipeline.endpoints import get_endpoint
-from tallystick.pipeline.webhook_client import Reply, WebhookClient
+from tallystick.pipeline.notices.endpoint_secrets import live_secrets
+from tallystick.pipeline.notices.endpoints import get_endpoint
+from tallystick.pipeline.notices.webhook_client import Reply, WebhookClient
 from tallystick.vault import Vault
 
 TEST_TYPE: Final = "webhook_endpoint.test"

@@ -33,8 +33,8 @@ from tallystick.pipeline.backoff import backoff_s
 from tallystick.pipeline.counting import count_conflicts, count_written
 from tallystick.pipeline.effects import note_balance_transactions, write_effects
 from tallystick.pipeline.failures import PERMANENT, Trace, record_balance_transaction_attempt
-from tallystick.pipeline.listings import Listing, Window, pull
 from tallystick.pipeline.lookups import Lookups
+from tallystick.pipeline.pulls.listings import Listing, Window, pull
 from tallystick.pipeline.reading import read_balance_transactions
 from tallystick.settings import Settings
 from tallystick.stripe_gateway.client import StripeGateway

@@ -23,10 +23,10 @@ from tallystick.ledger import chart
 from tallystick.ledger.book import Book
 from tallystick.ledger.opening import Opening, OpeningBalance
 from tallystick.ledger.openings import check_unopened, open_books
-from tallystick.pipeline import gap_audit, settlement
 from tallystick.pipeline.account_maps import hold_maps
-from tallystick.pipeline.late_opening import supersede_what_stood
-from tallystick.pipeline.listings import begin_at
+from tallystick.pipeline.pulls import gap_audit, settlement
+from tallystick.pipeline.pulls.late_opening import supersede_what_stood
+from tallystick.pipeline.pulls.listings import begin_at
 from tallystick.stripe_gateway.balance_payloads import BALANCE_TYPES, BalanceTransaction, funds
 from tallystick.stripe_gateway.operator import OperatorGateway
 

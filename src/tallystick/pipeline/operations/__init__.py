@@ -1,0 +1,1 @@
+"""What an operator does with stored events: replays, dead letters, previews, erasure; each audited."""
