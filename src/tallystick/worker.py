@@ -31,16 +31,16 @@ from tallystick.monitoring import metrics
 from tallystick.pipeline.archives import archive
 from tallystick.pipeline.asking import Asking
 from tallystick.pipeline.completer import Completer
-from tallystick.pipeline.deliveries import Deliveries
 from tallystick.pipeline.failures import Failures
-from tallystick.pipeline.gap_audit import GapAudit
 from tallystick.pipeline.hand import Hand
 from tallystick.pipeline.lookups import Lookups
 from tallystick.pipeline.loops import FIRST_PAUSE_S, LONGEST_PAUSE_S, Loops
-from tallystick.pipeline.payout_contents import PayoutListings
+from tallystick.pipeline.notices.deliveries import Deliveries
 from tallystick.pipeline.process import Outcome, Processor
+from tallystick.pipeline.pulls.gap_audit import GapAudit
+from tallystick.pipeline.pulls.payout_contents import PayoutListings
+from tallystick.pipeline.pulls.settlement import Settlement
 from tallystick.pipeline.queue import QueueUnavailableError, Ring
-from tallystick.pipeline.settlement import Settlement
 
 log = structlog.get_logger(__name__)
 
@@ -57,8 +57,6 @@ _SETTLE_PAUSE_S: Final = 0.1
 _SETTLE_CHECK_S: Final = 5.0
 _AUDIT_CHECK_S: Final = 60.0
 _ARCHIVE_CHECK_S: Final = 3600.0
-_SEAL_LAG: Final = timedelta(minutes=5)
-"""Unsealed for so long: a database transaction is left open somewhere, a prepared one perhaps."""
 _REAP_BATCH: Final = 1000
 _REAP_INTERVAL_S: Final = 600.0
 _ROOM_IN_QUEUE: Final = 10
@@ -253,9 +251,10 @@ class Worker:
         await seals.seal(self._app.engine, self._sealable)
         self._sealable = await seals.horizon(self._app.engine)
         async with self._app.engine.connect() as connection:
-            lag = await seals.lag(connection)
-        if lag > _SEAL_LAG:
-            log.error("ledger_not_sealed", lag_s=round(lag.total_seconds()))
+            lag_s = (await seals.lag(connection)).total_seconds()
+        if lag_s > self._app.settings.alert_seal_lag_s:
+            # a database transaction is left open somewhere, a prepared one perhaps
+            log.error("ledger_not_sealed", lag_s=round(lag_s))
         await self._loops.pause(self._app.settings.seal_interval_s)
 
     async def _alert(self) -> None:

@@ -15,7 +15,7 @@ from tallystick.cli.event_views import clock
 from tallystick.cli.output import Json, amount, err, out, print_json, show
 from tallystick.cli.times import Moment
 from tallystick.ledger.balances import AccountBalance, balance_at
-from tallystick.ledger.seals import Seal, list_seals
+from tallystick.ledger.seals import Seal, is_sealed, list_seals
 from tallystick.ledger.verification import Verdict
 from tallystick.ledger.verification import verify as check
 
@@ -36,10 +36,7 @@ def verify(
                 engine, first=since, watch=lambda blocks: progress.update(task, completed=blocks)
             )
             async with engine.connect() as connection:
-                known = (
-                    {each.hash for each in await list_seals(connection, limit=1_000_000)} if head else set()
-                )
-            return verdict, head is None or head.lower() in known
+                return verdict, head is None or await is_sealed(connection, head)
 
         verdict, head_found = with_engine(work)
     if as_json:

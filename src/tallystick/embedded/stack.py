@@ -177,11 +177,6 @@ class Stack:
         """Where a part (api, worker, sandbox) writes its log."""
         return self.data_dir / "logs" / f"{name}.log"
 
-    def process_id(self, name: str) -> int | None:
-        """The pid of a running part, for whoever wants to kill it."""
-        part = self._parts.get(name)
-        return part.process.pid if part and part.process and part.process.poll() is None else None
-
     def _step(self, what: str, work: Callable[[], T]) -> T:
         started = time.monotonic()
         self.on_progress(f"Starting: {what}")
