@@ -20,6 +20,16 @@ from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 _GROUP: Final = "workers"
 _RINGS_AT_ONCE: Final = 1000
+_AWAY: Final = (
+    RedisError,
+    RedisClusterException,
+    OSError,
+    TimeoutError,
+    # a connection that was closed under the client's hands: uvloop's word, and redis-py's where another
+    # task learned of a failover while this one was still opening it
+    RuntimeError,
+    AttributeError,
+)
 
 
 class QueueUnavailableError(Exception):
@@ -176,6 +186,5 @@ def _rings(stream: str, messages: Sequence[tuple[bytes, dict[bytes, bytes] | Non
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
-    # RuntimeError: uvloop's word for a connection that was closed under the client's hands
-    except (RedisError, RedisClusterException, OSError, TimeoutError, RuntimeError) as error:
+    except _AWAY as error:
         raise QueueUnavailableError(f"{type(error).__name__}: {error}") from error
