@@ -82,7 +82,7 @@ SECTIONS: Final = (
     Section("events", "Events", Scope.EVENTS_READ),
     Section("dead-letters", "Dead letters", Scope.EVENTS_READ),
     Section("replays", "Replays", Scope.EVENTS_READ),
-    Section("webhooks", "Webhook endpoints", Scope.WEBHOOKS_READ),
+    Section("webhooks", "Endpoints", Scope.WEBHOOKS_READ),
     Section("ledger/accounts", "Accounts", Scope.LEDGER_READ, "Ledger"),
     Section("ledger/trial-balance", "Trial balance", Scope.LEDGER_READ, "Ledger"),
     Section("ledger/transactions", "Transactions", Scope.LEDGER_READ, "Ledger"),
