@@ -50,8 +50,8 @@ _RECLAIM_IDLE_MS: Final = 60_000
 _FORGET_IDLE_MS: Final = 3_600_000
 _BATCHES_AT_ONCE: Final = 2
 """While one batch waits for its commit, the next one is read."""
-_PACE_S: Final = 0.05
-"""Between two batches that are not full."""
+_LONGEST_PACE_S: Final = 0.05
+"""Between two batches that are not full, at most."""
 _SETTLE_PAUSE_S: Final = 0.1
 """Events of one burst name their balance transactions one after the other: gather them for a moment."""
 _SETTLE_CHECK_S: Final = 5.0
@@ -94,7 +94,7 @@ class Worker:
         self._deliveries = Deliveries(app.engine, app.webhooks, app.settings)
         self._sealable = seals.Horizon(0, 0, 0, 0)
         self._alerting = Alerting(app.engine, app.settings)
-        self._hand = Hand(room=app.settings.batch_size, pace_s=_PACE_S)
+        self._hand = Hand(room=app.settings.batch_size, longest_pace_s=_LONGEST_PACE_S)
 
     def stop(self) -> None:
         """Finish the batches in hand, then return from ``run``."""
@@ -163,7 +163,9 @@ class Worker:
     async def _work(self) -> None:
         """Work off what is in hand, to the last of it when the worker is to stop."""
         while rings := await self._hand.take(self._app.settings.batch_size):
+            began = time.monotonic()
             await self._loops.attempt("work", partial(self._work_off, rings))
+            self._hand.took(time.monotonic() - began)
 
     async def _work_off(self, rings: Sequence[Ring]) -> None:
         """Process, then acknowledge. What is not acknowledged is rung again, and passed over."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,7 +12,8 @@ import structlog
 from tallystick.pipeline.queue import EventQueue, QueueUnavailableError
 
 _GATHER_S: Final = 0.01
-"""What is committed within moments is rung together: one question to Redis, one batch for a worker."""
+"""Between two rings. What is committed meanwhile is rung together: one question to Redis, one batch for a
+worker. The first after a rest is rung for at once."""
 
 _LAST_RING_S: Final = 1.0
 """How long a process that ends waits for Redis to take its last rings."""
@@ -26,6 +28,7 @@ class Bell:
         self._queue = queue
         self._waiting: list[str] = []
         self._task: asyncio.Task[None] | None = None
+        self._rung_at = 0.0
         self._silent = False
         self._closed = False
 
@@ -53,8 +56,9 @@ class Bell:
     async def _ring_waiting(self) -> None:
         try:
             while self._waiting:
-                await asyncio.sleep(_GATHER_S)
+                await asyncio.sleep(max(0.0, self._rung_at + _GATHER_S - time.monotonic()))
                 events, self._waiting = self._waiting, []
+                self._rung_at = time.monotonic()
                 await self._queue.ring(events)
                 self._silent = False
         except QueueUnavailableError as error:

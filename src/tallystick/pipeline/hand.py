@@ -4,7 +4,8 @@ Readers fill it while a batch is being processed, and wait where it is full: a d
 down the taking, so that what one worker cannot do is left in the streams for the others.
 
 Batches that are not full are given out at a pace: a payment's events come within moments of each other, and a
-batch of twenty costs little more than a batch of one. The first after a rest is given out at once.
+batch of twenty costs little more than a batch of one. The pace is the time that batches take: a machine with
+nothing else to do hears of an event at once, one that is busy gathers more of them, and does less for each.
 """
 
 from __future__ import annotations
@@ -14,17 +15,25 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 from tallystick.pipeline.queue import Ring
+
+_WEIGHT: Final = 0.2
+"""Of the latest batch in the time that batches take."""
 
 
 class Hand:
     """Between the readers of a worker and its processing."""
 
-    def __init__(self, room: int, pace_s: float) -> None:
-        """Readers wait while ``room`` rings or more are in hand; small batches are ``pace_s`` apart."""
+    def __init__(self, room: int, longest_pace_s: float) -> None:
+        """Readers wait while ``room`` rings or more are in hand.
+
+        Batches that are not full are begun as far apart as batches took lately, ``longest_pace_s`` at most.
+        """
         self._room = room
-        self._pace_s = pace_s
+        self._longest_pace_s = longest_pace_s
+        self._pace_s = 0.0
         self._not_before = 0.0
         self._rings: deque[Ring] = deque()
         self._changed = asyncio.Condition()
@@ -60,6 +69,10 @@ class Hand:
             taken = [self._rings.popleft() for _ in range(min(count, len(self._rings)))]
             self._changed.notify_all()
         return taken
+
+    def took(self, seconds: float) -> None:
+        """A batch was worked off in so long."""
+        self._pace_s += _WEIGHT * (min(seconds, self._longest_pace_s) - self._pace_s)
 
     async def close(self) -> None:
         """No more is taken from the streams."""
