@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,10 @@ from tallystick.db.session import open_engine
 from tallystick.embedded import EmbeddedPostgres, EmbeddedValkey
 from tallystick.embedded.cluster import SERVICE
 from tallystick.settings import load_settings
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell makes what runs in its background deaf to Ctrl-C, and so would be what tests start and end so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tables are as wide as the terminal of whoever imports the command line first: here, always the same.
 os.environ["COLUMNS"] = "160"
